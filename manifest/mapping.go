@@ -1,0 +1,172 @@
+package manifest
+
+import (
+	"cmp"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+
+	"github.com/lkx-os/lkx/internal/source"
+)
+
+// A pair is one key of a mapping and its value.
+type pair struct{ key, value *yaml.Node }
+
+// pairs lists the keys of n in order, with those that "<<" merges in, which
+// the mapping's own keys override.
+func (d *decoder) pairs(n *yaml.Node, path string) []pair {
+	if n.Kind != yaml.MappingNode {
+		d.wrongType(n, path, "a mapping")
+		return nil
+	}
+	if d.depth++; d.depth > maxDepth {
+		d.depth--
+		return nil
+	}
+	defer func() { d.depth-- }()
+	var own, merged []pair
+	first := map[string]*yaml.Node{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := n.Content[i], n.Content[i+1]
+		switch {
+		case key.ShortTag() == "!!merge":
+			merged = append(merged, d.merged(value, path)...)
+			continue
+		case key.Kind != yaml.ScalarNode:
+			d.fault(key, path, "a key must be a string", "")
+			continue
+		case first[key.Value] != nil:
+			d.fault(key, path, fmt.Sprintf("key %q is given twice", key.Value), fmt.Sprintf("the first one is in line %d", first[key.Value].Line))
+			continue
+		}
+		first[key.Value] = key
+		own = append(own, pair{key, value})
+	}
+	for _, p := range merged {
+		if first[p.key.Value] == nil {
+			first[p.key.Value] = p.key
+			own = append(own, p)
+		}
+	}
+	return own
+}
+
+// merged lists the keys that "<<: n" brings: of a mapping, or of a list of them.
+func (d *decoder) merged(n *yaml.Node, path string) []pair {
+	switch {
+	case n.Kind == yaml.AliasNode:
+		return d.merged(n.Alias, path)
+	case n.Kind != yaml.SequenceNode:
+		return d.pairs(n, path)
+	}
+	var out []pair
+	for _, item := range n.Content {
+		if item.Kind == yaml.AliasNode {
+			item = item.Alias
+		}
+		out = append(out, d.pairs(item, path)...)
+	}
+	return out
+}
+
+// A field is one key that a struct knows.
+type field struct {
+	name  string // as it is written
+	index []int
+}
+
+// fields lists the keys of struct type t, those of inlined structs included,
+// under each spelling it accepts.
+func fields(t reflect.Type) []field {
+	var out []field
+	for i := range t.NumField() {
+		f := t.Field(i)
+		tag, ok := f.Tag.Lookup("yaml")
+		if !ok {
+			continue
+		}
+		name, opts, _ := strings.Cut(tag, ",")
+		if opts == "inline" {
+			for _, in := range fields(f.Type) {
+				out = append(out, field{in.name, append([]int{i}, in.index...)})
+			}
+			continue
+		}
+		out = append(out, field{name, []int{i}})
+		if alias, ok := strings.CutPrefix(opts, "alias="); ok {
+			out = append(out, field{alias, []int{i}})
+		}
+	}
+	return out
+}
+
+// mapping decodes n into struct v; a key that v does not know is a fault.
+func (d *decoder) mapping(n *yaml.Node, v reflect.Value, path string) {
+	known := fields(v.Type())
+	for _, p := range d.pairs(n, path) {
+		i := slices.IndexFunc(known, func(f field) bool { return f.name == p.key.Value })
+		if i < 0 {
+			d.fault(p.key, path, fmt.Sprintf("unknown key %q", p.key.Value), nearest(p.key.Value, known))
+			continue
+		}
+		d.value(p.value, v.FieldByIndex(known[i].index), join(path, p.key.Value))
+	}
+}
+
+// nearest is a hint that names the known key closest to name, or, when none is
+// close, all of them if they are few.
+func nearest(name string, known []field) string {
+	names := make([]string, len(known))
+	for i, f := range known {
+		names[i] = f.name
+	}
+	best := slices.MinFunc(names, func(a, b string) int {
+		return cmp.Compare(distance(name, a), distance(name, b))
+	})
+	if distance(name, best) <= max(1, len(name)/3) {
+		return fmt.Sprintf("did you mean %q?", best)
+	}
+	if len(names) <= 12 {
+		return "known keys: " + strings.Join(names, ", ")
+	}
+	return ""
+}
+
+// distance is the Levenshtein distance of a and b in bytes, capitals aside.
+func distance(a, b string) int {
+	a, b = strings.ToLower(a), strings.ToLower(b)
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		diagonal := row[0]
+		row[0] = i
+		for j := 1; j <= len(b); j++ {
+			cost := diagonal
+			if a[i-1] != b[j-1] {
+				cost++
+			}
+			diagonal = row[j]
+			row[j] = min(cost, row[j]+1, row[j-1]+1)
+		}
+	}
+	return row[len(b)]
+}
+
+// errorAt is a complaint about the value at path, or the nearest one around it.
+func errorAt(places map[string]place, path, msg string) *source.Error {
+	for p := path; ; {
+		if at, ok := places[p]; ok {
+			return &source.Error{Pos: at.pos, Len: at.len, Path: path, Msg: msg}
+		}
+		i := strings.LastIndexAny(p, ".[")
+		if i < 0 {
+			return &source.Error{Pos: places[""].pos, Path: path, Msg: msg}
+		}
+		p = p[:i]
+	}
+}
