@@ -1,0 +1,117 @@
+package oci
+
+import (
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/lkx-os/lkx/manifest"
+)
+
+// mounts are a container's mounts in order of their destinations, so that a
+// parent stands before what is mounted in it. For one destination, mounts
+// override binds, these tmpfs, and these the defaults.
+func mounts(c manifest.Config) ([]specs.Mount, error) {
+	at := map[string]specs.Mount{}
+	put := func(m specs.Mount) {
+		m.Destination = path.Clean(m.Destination)
+		at[m.Destination] = m
+	}
+	for _, m := range defaultMounts(isTrue(c.Readonly)) {
+		put(m)
+	}
+	for _, s := range c.Tmpfs {
+		dst, opts, _ := strings.Cut(s, ":")
+		put(specs.Mount{Destination: dst, Type: "tmpfs", Source: "tmpfs", Options: options(opts)})
+	}
+	for i, s := range c.Binds {
+		m, err := bind(s)
+		if err != nil {
+			return nil, &FieldError{Field: fmt.Sprintf("binds[%d]", i), Msg: err.Error(), Hint: "only absolute paths can be bound"}
+		}
+		put(m)
+	}
+	for _, m := range c.Mounts {
+		put(mount(m))
+	}
+	out := make([]specs.Mount, 0, len(at))
+	for _, dst := range slices.Sorted(maps.Keys(at)) {
+		out = append(out, at[dst])
+	}
+	return out, nil
+}
+
+// defaultMounts are what every container has, as LinuxKit defines it.
+func defaultMounts(readonly bool) []specs.Mount {
+	dev := []string{"nosuid", "strictatime", "mode=755", "size=65536k"}
+	sys := []string{"nosuid", "noexec", "nodev"}
+	if readonly {
+		dev, sys = append(dev, "ro"), append(sys, "ro")
+	}
+	return []specs.Mount{
+		{Destination: "/proc", Type: "proc", Source: "proc", Options: []string{"nosuid", "nodev", "noexec", "relatime"}},
+		{Destination: "/dev", Type: "tmpfs", Source: "tmpfs", Options: dev},
+		{Destination: "/dev/pts", Type: "devpts", Source: "devpts", Options: []string{"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"}},
+		{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: sys},
+		{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Options: []string{"nosuid", "noexec", "nodev", "relatime", "ro"}},
+	}
+}
+
+// bind reads "source:destination[:option,…]".
+func bind(s string) (specs.Mount, error) {
+	parts := strings.SplitN(s, ":", 3)
+	if len(parts) < 2 || !path.IsAbs(parts[1]) {
+		return specs.Mount{}, fmt.Errorf("%q is not a bind", s)
+	}
+	if !path.IsAbs(parts[0]) {
+		return specs.Mount{}, fmt.Errorf("%q is not an absolute path, and no volume is named so", parts[0])
+	}
+	opts := []string{"rw", "rbind", "rshared"}
+	if len(parts) == 3 {
+		opts = append(options(parts[2]), "rbind")
+	}
+	return specs.Mount{Destination: parts[1], Type: "bind", Source: parts[0], Options: opts}, nil
+}
+
+func options(s string) []string {
+	if s == "" {
+		return nil
+	}
+	return strings.Split(s, ",")
+}
+
+// mount completes what a mount leaves out: its type by its source or
+// destination, its source by its type, its destination by its type.
+func mount(m manifest.Mount) specs.Mount {
+	if m.Type == "" {
+		switch m.Source {
+		case "mqueue", "devpts", "proc", "sysfs", "cgroup":
+			m.Type = m.Source
+		}
+		if m.Type == "" && m.Destination == "/dev" {
+			m.Type = "tmpfs"
+		}
+	}
+	if m.Source == "" {
+		m.Source = m.Type
+	}
+	if m.Destination == "" {
+		m.Destination = manifest.MountDestination(m.Type)
+	}
+	return specs.Mount{
+		Destination: m.Destination, Type: m.Type, Source: m.Source, Options: m.Options,
+		UIDMappings: idMappings(m.UIDMappings), GIDMappings: idMappings(m.GIDMappings),
+	}
+}
+
+func idMappings(list []manifest.IDMapping) []specs.LinuxIDMapping {
+	var out []specs.LinuxIDMapping
+	for _, m := range list {
+		out = append(out, specs.LinuxIDMapping{ContainerID: m.ContainerID, HostID: m.HostID, Size: m.Size})
+	}
+	return out
+}
