@@ -2,7 +2,15 @@
 // It does no I/O.
 package manifest
 
-import "github.com/lkx-os/lkx/internal/source"
+import (
+	"encoding/json"
+	"fmt"
+	"iter"
+
+	"gopkg.in/yaml.v3"
+
+	"github.com/lkx-os/lkx/internal/source"
+)
 
 // Manifest is a checked manifest: names are well formed and unique, references
 // parse, and nothing in it was unknown.
@@ -81,3 +89,44 @@ func (m *Manifest) ErrorAt(path, msg string) *source.Error {
 
 // PosOf is the place of the value at path, or of the nearest value around it.
 func (m *Manifest) PosOf(path string) source.Pos { return errorAt(m.places, path, "").Pos }
+
+// Images lists the image references of m with their paths, in the order of the
+// keys in the documentation: kernel, init, onboot, onshutdown, services.
+func (m *Manifest) Images() iter.Seq2[string, Ref] {
+	return func(yield func(string, Ref) bool) {
+		if m.Kernel != nil && !yield("kernel.image", m.Kernel.Image) {
+			return
+		}
+		for i, r := range m.Init {
+			if !yield(fmt.Sprintf("init[%d]", i), r) {
+				return
+			}
+		}
+		for _, list := range m.Containers() {
+			for i, c := range list.Items {
+				if !yield(fmt.Sprintf("%s[%d].image", list.Key, i), c.Image) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Metadata is the manifest itself, as "json" or "yaml", keys in byte order.
+func (m *Manifest) Metadata(format string) (string, error) {
+	var doc map[string]any
+	if err := yaml.Unmarshal(m.Source.Data, &doc); err != nil {
+		return "", fmt.Errorf("reading the manifest again: %w", err)
+	}
+	var out []byte
+	var err error
+	if format == "json" {
+		out, err = json.Marshal(doc)
+	} else {
+		out, err = yaml.Marshal(doc)
+	}
+	if err != nil {
+		return "", fmt.Errorf("writing the manifest as %s: %w", format, err)
+	}
+	return string(out), nil
+}

@@ -1,0 +1,121 @@
+package plan
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+
+	"github.com/lkx-os/lkx/manifest"
+)
+
+// Modes of files and directories that do not give one.
+const (
+	defaultFileMode = 0o600
+	defaultDirMode  = 0o700
+)
+
+// addFiles places the manifest's own files, over all images.
+func (b *builder) addFiles(ctx context.Context) error {
+	if len(b.m.Files) == 0 {
+		return nil
+	}
+	s := b.step("files", "files", FilesSource)
+	for i := range b.m.Files {
+		at := fmt.Sprintf("files[%d]", i)
+		f, ok := b.file(at, &b.m.Files[i])
+		if !ok {
+			continue
+		}
+		if src := b.m.Files[i].Source; src != "" {
+			found, err := b.sourced(ctx, at, src, b.m.Files[i].Optional)
+			if err != nil {
+				return err
+			}
+			if !found {
+				continue
+			}
+			f.Source = src
+		}
+		s.Files = append(s.Files, f)
+		for d := path.Dir(f.Path); d != "."; d = path.Dir(d) {
+			b.parent(File{Path: d, Mode: typeDir | searchable(f.Mode), UID: f.UID, GID: f.GID})
+		}
+	}
+	b.steps = append(b.steps, s)
+	return nil
+}
+
+// file is entry in, its contents aside where they are in the build context.
+func (b *builder) file(at string, in *manifest.File) (File, bool) {
+	perm := uint32(defaultFileMode)
+	if in.Directory {
+		perm = defaultDirMode
+	}
+	if in.Mode != nil {
+		perm = uint32(*in.Mode)
+	}
+	f := File{Path: clean(in.Path), Mode: typeRegular | perm}
+	switch {
+	case in.Directory:
+		f.Mode = typeDir | perm
+	case in.Symlink != "":
+		f.Mode, f.Link = typeSymlink|0o777, in.Symlink
+	case in.Contents != nil:
+		f.Contents = *in.Contents
+	case in.Metadata != "":
+		text, err := b.m.Metadata(in.Metadata)
+		if err != nil {
+			b.fault(at+".metadata", err)
+			return File{}, false
+		}
+		f.Contents = text
+	}
+	var err error
+	if f.UID, err = b.ids.Resolve(in.UID, "uid"); err != nil {
+		b.fault(at, err)
+		return File{}, false
+	}
+	if f.GID, err = b.ids.Resolve(in.GID, "gid"); err != nil {
+		b.fault(at, err)
+		return File{}, false
+	}
+	return f, true
+}
+
+// sourced tells whether the build context has src; a fault is noted when it
+// must and has not.
+func (b *builder) sourced(ctx context.Context, at, src string, optional bool) (bool, error) {
+	regular, err := b.files.Stat(ctx, src)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && optional:
+		return false, nil
+	case errors.Is(err, fs.ErrNotExist):
+		e := b.m.ErrorAt(at+".source", fmt.Sprintf("there is no file %q", src))
+		e.Hint = "the path is relative to the manifest; in a BuildKit build, to the build context"
+		b.errs = append(b.errs, e)
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("looking for %s: %w", src, err)
+	case !regular:
+		b.errs = append(b.errs, b.m.ErrorAt(at+".source", fmt.Sprintf("%q is not a regular file", src)))
+		return false, nil
+	}
+	return true, nil
+}
+
+// searchable is the mode of a directory made for a file of this mode: whoever
+// may do anything with the file may search the directory.
+func searchable(mode uint32) uint32 {
+	perm := mode & 0o777
+	if mode&^0o7777 == typeSymlink {
+		perm = 0o755
+	}
+	for _, class := range []uint32{0o700, 0o070, 0o007} {
+		if perm&class != 0 {
+			perm |= class & 0o111
+		}
+	}
+	return perm
+}
