@@ -1,0 +1,131 @@
+// Package formats names the artifacts lkx can make and says how each is composed.
+package formats
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/lkx-os/lkx/tree"
+)
+
+// A Format is one kind of artifact.
+type Format struct {
+	Name    string   // as users type it: lower case, LinuxKit's where it has one
+	Aliases []string // other names that are accepted
+	Doc     string   // one line, for "lkx formats"
+	Arches  []string // GOARCH values; nil is every one
+	Kernel  bool     // needs Input.Boot
+	Initrd  bool     // needs Input.Initrd
+	Root    bool     // needs Input.Root
+	// Files are the names of what is written, for the base name of a build.
+	Files func(base string) []string
+	// Write makes those files in out, and no others.
+	Write func(ctx context.Context, in Input, out *os.Root) error
+}
+
+// Input is what a format is made from.
+type Input struct {
+	Base   string    // base name of the files
+	Boot   tree.Tree // boot/kernel, boot/cmdline and, if there is microcode, boot/ucode.cpio; nil without a kernel
+	Root   tree.Tree // the whole root file system, boot included; nil unless the format needs it
+	Initrd []Blob    // compressed cpio archives, each a multiple of 4 bytes; concatenated they are the root file system without boot
+	Arch   string    // GOARCH
+	Epoch  int64     // seconds since 1970; the time of every file and volume
+}
+
+// Blob is a sequence of bytes that can be read again and again.
+type Blob struct {
+	Size int64
+	Open func() (io.ReadCloser, error)
+}
+
+// Default is the format that is made when none is asked for.
+const Default = "kernel+initrd"
+
+// Lookup finds formats by a list of names, separated by commas; "" is [Default].
+func Lookup(names string) ([]Format, error) {
+	var out []Format
+	for name := range strings.SplitSeq(cmp.Or(names, Default), ",") {
+		name = strings.TrimSpace(name)
+		i := slices.IndexFunc(All, func(f Format) bool { return f.Name == name || slices.Contains(f.Aliases, name) })
+		if i < 0 {
+			return nil, fmt.Errorf("unknown format %q; there are: %s", name, strings.Join(Names(), ", "))
+		}
+		if !slices.ContainsFunc(out, func(f Format) bool { return f.Name == All[i].Name }) {
+			out = append(out, All[i])
+		}
+	}
+	return out, nil
+}
+
+// Names are the names of all formats.
+func Names() []string {
+	out := make([]string, len(All))
+	for i, f := range All {
+		out[i] = f.Name
+	}
+	return out
+}
+
+// Check tells whether f can be made for arch, with or without a kernel.
+func (f *Format) Check(arch string, kernel bool) error {
+	if f.Arches != nil && !slices.Contains(f.Arches, arch) {
+		return fmt.Errorf("format %s is not made for %s, only for %s", f.Name, arch, strings.Join(f.Arches, ", "))
+	}
+	if f.Kernel && !kernel {
+		return fmt.Errorf("format %s needs a kernel, and the manifest has none", f.Name)
+	}
+	return nil
+}
+
+// Cmdline is the kernel's command line in boot, without blanks around it.
+func cmdline(boot tree.Tree) (string, error) {
+	f, err := boot.Open(cmdlinePath)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(f)
+	if err != nil {
+		return "", fmt.Errorf("reading %s: %w", cmdlinePath, err)
+	}
+	return strings.TrimSpace(string(text)), nil
+}
+
+// Names in Input.Boot.
+const (
+	kernelPath  = "boot/kernel"
+	cmdlinePath = "boot/cmdline"
+	ucodePath   = "boot/ucode.cpio"
+)
+
+// create writes one file of out with what write gives.
+func create(out *os.Root, name string, write func(w io.Writer) error) error {
+	f, err := out.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+	if err != nil {
+		return fmt.Errorf("creating %s: %w", name, err)
+	}
+	if err := write(f); err != nil {
+		f.Close()
+		return fmt.Errorf("writing %s: %w", name, err)
+	}
+	if err := f.Close(); err != nil {
+		return fmt.Errorf("writing %s: %w", name, err)
+	}
+	return nil
+}
+
+// copyFrom writes what open opens to w.
+func copyFrom(w io.Writer, open func() (io.ReadCloser, error)) (int64, error) {
+	f, err := open()
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	return io.Copy(w, f)
+}
