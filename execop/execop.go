@@ -1,0 +1,138 @@
+// Package execop is what runs inside BuildKit's exec ops: it makes a segment, a
+// root file system or artifacts from images that are mounted beside it.
+package execop
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/lkx-os/lkx/assemble"
+	"github.com/lkx-os/lkx/formats"
+	"github.com/lkx-os/lkx/plan"
+	"github.com/lkx-os/lkx/tree"
+)
+
+// Run reads the work order and carries it out.
+func Run(ctx context.Context) error {
+	text, err := os.ReadFile(filepath.Join(plan.JobDir, plan.JobFile))
+	if err != nil {
+		return fmt.Errorf("reading the work order: %w", err)
+	}
+	var j plan.Job
+	if err := json.Unmarshal(text, &j); err != nil {
+		return fmt.Errorf("reading the work order: %w", err)
+	}
+	out, err := os.OpenRoot(plan.OutDir)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	w := &worker{job: &j, images: assemble.Dirs{}, files: os.DirFS(plan.ContextDir), out: out}
+	for i, img := range j.Images() {
+		w.images[img.Pinned()] = plan.ImageDir(i)
+	}
+	switch j.Make {
+	case plan.JobSegment:
+		return w.segment(ctx)
+	case plan.JobRootFS:
+		return w.rootfs(ctx)
+	case plan.JobArtifacts:
+		return w.artifacts(ctx)
+	}
+	return fmt.Errorf("unknown work %q: the program and its caller are of different versions", j.Make)
+}
+
+type worker struct {
+	job    *plan.Job
+	images assemble.Dirs
+	files  fs.FS
+	out    *os.Root
+}
+
+func (w *worker) tree(ctx context.Context, steps ...plan.Step) (tree.Tree, error) {
+	trees := make([]tree.Tree, len(steps))
+	for i := range steps {
+		t, err := assemble.Step(ctx, &steps[i], w.images, w.files)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", steps[i].Title, err)
+		}
+		trees[i] = t
+	}
+	if len(trees) == 1 {
+		return trees[0], nil
+	}
+	return tree.Merge(trees...)
+}
+
+func (w *worker) segment(ctx context.Context) error {
+	t, err := w.tree(ctx, w.job.Steps...)
+	if err != nil {
+		return err
+	}
+	f, err := w.out.Create(plan.SegmentFile)
+	if err != nil {
+		return err
+	}
+	buf := bufio.NewWriterSize(f, 1<<20)
+	if err := formats.Segment(buf, w.job.Steps[0].Name, t, w.job.Compression, w.job.Epoch); err != nil {
+		f.Close()
+		return err
+	}
+	if err := buf.Flush(); err != nil {
+		f.Close()
+		return err
+	}
+	return f.Close()
+}
+
+func (w *worker) rootfs(ctx context.Context) error {
+	t, err := w.tree(ctx, w.job.Steps...)
+	if err != nil {
+		return err
+	}
+	return tree.Extract(t, w.out, w.job.Epoch)
+}
+
+func (w *worker) artifacts(ctx context.Context) error {
+	in := formats.Input{Base: w.job.Base, Arch: w.job.Arch, Epoch: w.job.Epoch}
+	var err error
+	if w.job.Boot != nil {
+		if in.Boot, err = w.tree(ctx, *w.job.Boot); err != nil {
+			return err
+		}
+	}
+	if len(w.job.Steps) > 0 {
+		if in.Root, err = w.tree(ctx, w.job.Steps...); err != nil {
+			return err
+		}
+	}
+	for i := range w.job.Segments {
+		name := filepath.Join(plan.SegmentDir(i), plan.SegmentFile)
+		info, err := os.Stat(name)
+		if err != nil {
+			return err
+		}
+		in.Initrd = append(in.Initrd, formats.Blob{
+			Size: info.Size(),
+			Open: func() (io.ReadCloser, error) { return os.Open(name) },
+		})
+	}
+	for _, name := range w.job.Formats {
+		list, err := formats.Lookup(name)
+		if err != nil {
+			return err
+		}
+		for _, f := range list {
+			if err := f.Write(ctx, in, w.out); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,97 @@
+package frontend
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/moby/buildkit/frontend/dockerui"
+
+	"github.com/lkx-os/lkx/formats"
+)
+
+// Build arguments, as given with --build-arg.
+const (
+	ArgFormat      = "FORMAT"      // formats, separated by commas
+	ArgName        = "NAME"        // base name of the files
+	ArgCompression = "COMPRESSION" // of the initrd
+	argEpoch       = "SOURCE_DATE_EPOCH"
+	argCopies      = "LKX_NO_MERGE" // merges root file systems by copying, as old daemons must
+)
+
+// TargetRootFS asks for the root file system itself: for --output type=tar,
+// type=oci and type=image.
+const TargetRootFS = "rootfs"
+
+// options are what a request asks for.
+type options struct {
+	formats     []formats.Format
+	rootfs      bool // the root file system instead of formats
+	base        string
+	compression string
+	epoch       int64
+	copies      bool
+}
+
+func parseOptions(bc *dockerui.Client) (options, error) {
+	args := bc.BuildArgs
+	if err := known(args); err != nil {
+		return options{}, err
+	}
+	o := options{
+		base:        cmp.Or(args[ArgName], baseName(bc.BuildOpts().Opts["filename"])),
+		compression: args[ArgCompression],
+		copies:      args[argCopies] != "",
+	}
+	if o.compression != "" && !slices.Contains(formats.Compressions, o.compression) {
+		return options{}, fmt.Errorf("unknown compression %q; there are: %s", o.compression, strings.Join(formats.Compressions, ", "))
+	}
+	if strings.ContainsAny(o.base, "/\x00") || o.base == "." || o.base == ".." {
+		return options{}, fmt.Errorf("%q cannot be the base name of files", o.base)
+	}
+	if v := args[argEpoch]; v != "" {
+		n, err := strconv.ParseInt(v, 10, 64)
+		if err != nil || n < 0 {
+			return options{}, fmt.Errorf("%s %q is not a number of seconds since 1970", argEpoch, v)
+		}
+		o.epoch = n
+	}
+	names := args[ArgFormat]
+	switch {
+	case names != "" && bc.Target != "" && names != bc.Target:
+		return options{}, fmt.Errorf("both a target (%s) and a format (%s) are given: give one, or a list in --build-arg %s", bc.Target, names, ArgFormat)
+	case names == "":
+		names = bc.Target
+	}
+	if names == TargetRootFS {
+		o.rootfs = true
+		return o, nil
+	}
+	var err error
+	o.formats, err = formats.Lookup(names)
+	return o, err
+}
+
+// known tells whether every build argument means something here. Those that
+// clients add by themselves always do.
+func known(args map[string]string) error {
+	for _, name := range slices.Sorted(maps.Keys(args)) {
+		switch {
+		case slices.Contains([]string{ArgFormat, ArgName, ArgCompression, argEpoch, argCopies}, name),
+			strings.HasPrefix(name, "BUILDKIT_"), strings.HasSuffix(strings.ToLower(name), "_proxy"):
+		default:
+			return fmt.Errorf("unknown build argument %s; there are: %s, %s, %s, %s", name, ArgFormat, ArgName, ArgCompression, argEpoch)
+		}
+	}
+	return nil
+}
+
+// baseName is the manifest's name without its extension.
+func baseName(file string) string {
+	base := path.Base(cmp.Or(file, "lkx.yml"))
+	return cmp.Or(strings.TrimSuffix(base, path.Ext(base)), "lkx")
+}

@@ -1,0 +1,138 @@
+package frontend
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"sync"
+
+	"github.com/moby/buildkit/client/llb"
+	"github.com/moby/buildkit/client/llb/sourceresolver"
+	"github.com/moby/buildkit/frontend/dockerui"
+	"github.com/moby/buildkit/frontend/gateway/client"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/lkx-os/lkx/plan"
+)
+
+// resolver pins images through the gateway. Named contexts replace images of
+// their names, and source policies rewrite what is fetched.
+type resolver struct {
+	b        *build
+	platform ocispec.Platform
+
+	mu     sync.Mutex
+	states map[string]llb.State // by the pinned reference
+}
+
+func newResolver(b *build, p ocispec.Platform) *resolver {
+	return &resolver{b: b, platform: p, states: map[string]llb.State{}}
+}
+
+// Resolve implements [plan.Resolver].
+func (r *resolver) Resolve(ctx context.Context, ref, _ string) (plan.Image, error) {
+	img, st, err := r.named(ctx, ref)
+	if err == nil && st == nil {
+		img, st, err = r.remote(ctx, ref)
+	}
+	if err != nil {
+		return plan.Image{}, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.states[img.Pinned()] = *st
+	return img, nil
+}
+
+// named finds ref among the named contexts; the state is nil if it is none.
+func (r *resolver) named(ctx context.Context, ref string) (plan.Image, *llb.State, error) {
+	var dgst digest.Digest
+	nc, err := r.b.bc.NamedContext(ref, dockerui.ContextOpt{
+		Platform: &r.platform, ResolveMode: r.b.bc.ImageResolveMode.String(), CaptureDigest: &dgst, NoDockerignore: true,
+	})
+	if err != nil || nc == nil {
+		return plan.Image{}, nil, err
+	}
+	st, conf, err := nc.Load(ctx)
+	if err != nil || st == nil {
+		return plan.Image{}, nil, err
+	}
+	img := plan.Image{Ref: ref, Digest: dgst.String(), Config: []byte("{}")}
+	if conf != nil {
+		if img.Config, err = json.Marshal(conf); err != nil {
+			return plan.Image{}, nil, fmt.Errorf("reading the config of context %s: %w", ref, err)
+		}
+	}
+	return img, st, nil
+}
+
+// remote finds ref in a registry.
+func (r *resolver) remote(ctx context.Context, ref string) (plan.Image, *llb.State, error) {
+	rewritten, dgst, conf, err := r.b.c.ResolveImageConfig(ctx, ref, sourceresolver.Opt{
+		LogName:  "resolve image " + ref,
+		ImageOpt: &sourceresolver.ResolveImageOpt{Platform: &r.platform, ResolveMode: r.b.bc.ImageResolveMode.String()},
+	})
+	if err != nil {
+		return plan.Image{}, nil, fmt.Errorf("resolving %s: %w", ref, err)
+	}
+	img := plan.Image{Ref: ref, Digest: dgst.String(), Config: conf}
+	name, _, _ := strings.Cut(rewritten, "@")
+	st := llb.Image(name+"@"+dgst.String(), llb.Platform(r.platform), r.b.bc.ImageResolveMode, llb.WithCustomName("image "+ref))
+	return img, &st, nil
+}
+
+// state is the root file system of an image that was resolved.
+func (r *resolver) state(img plan.Image) llb.State {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.states[img.Pinned()]
+}
+
+// buildContext looks for "source:" files where the client has them. All of
+// them are asked for at once, and only them.
+type buildContext struct {
+	load func() (client.Reference, error)
+}
+
+func newBuildContext(ctx context.Context, b *build) *buildContext {
+	return &buildContext{load: sync.OnceValues(func() (client.Reference, error) {
+		var paths []string
+		for _, f := range b.m.Files {
+			if f.Source != "" {
+				paths = append(paths, f.Source)
+			}
+		}
+		return b.solve(ctx, b.contextState(ctx, paths))
+	})}
+}
+
+// Stat implements [plan.Context].
+func (c *buildContext) Stat(ctx context.Context, name string) (bool, error) {
+	ref, err := c.load()
+	if err != nil {
+		return false, err
+	}
+	st, err := ref.StatFile(ctx, client.StatRequest{Path: name})
+	if err != nil {
+		if strings.Contains(err.Error(), "no such file") || errors.Is(err, fs.ErrNotExist) {
+			return false, fmt.Errorf("%s: %w", name, fs.ErrNotExist)
+		}
+		return false, err
+	}
+	return fs.FileMode(st.Mode).IsRegular(), nil
+}
+
+// contextState is the build context, of which only paths are wanted.
+func (b *build) contextState(ctx context.Context, paths []string) llb.State {
+	st, err := b.bc.MainContext(ctx, llb.FollowPaths(paths), llb.WithCustomName("[internal] load files"))
+	if err != nil || st == nil {
+		return llb.Scratch().Async(func(context.Context, llb.State, *llb.Constraints) (llb.State, error) {
+			return llb.State{}, fmt.Errorf("loading the build context: %w", err)
+		})
+	}
+	return *st
+}

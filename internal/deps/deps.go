@@ -1,0 +1,25 @@
+package deps
+
+import (
+	_ "github.com/containerd/containerd/v2/core/content"
+	_ "github.com/containerd/containerd/v2/core/images"
+	_ "github.com/containerd/containerd/v2/core/remotes/docker"
+	_ "github.com/containerd/containerd/v2/plugins/content/local"
+	_ "github.com/containerd/platforms"
+	_ "github.com/docker/cli/cli/config"
+	_ "github.com/google/go-cmp/cmp"
+	_ "github.com/moby/buildkit/client"
+	_ "github.com/moby/buildkit/frontend/dockerui"
+	_ "github.com/moby/buildkit/frontend/gateway/grpcclient"
+	_ "github.com/moby/buildkit/session/auth/authprovider"
+	_ "github.com/moby/buildkit/session/filesync"
+	_ "github.com/moby/buildkit/util/appcontext"
+	_ "github.com/moby/buildkit/util/progress/progressui"
+	_ "github.com/moby/docker-image-spec/specs-go/v1"
+	_ "github.com/rogpeppe/go-internal/testscript"
+	_ "github.com/spf13/cobra"
+	_ "golang.org/x/term"
+	_ "github.com/tonistiigi/fsutil"
+	_ "github.com/gofrs/flock"
+	_ "github.com/google/go-containerregistry/pkg/registry"
+)

@@ -1,0 +1,155 @@
+// Package llbgen writes a plan as LLB: a segment of the initrd for each step,
+// each an exec op of its own with its image as a read-only mount, and one exec
+// op that makes the artifacts from them.
+package llbgen
+
+import (
+	"encoding/json"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/moby/buildkit/client/llb"
+	"github.com/moby/buildkit/solver/pb"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/lkx-os/lkx/plan"
+)
+
+// Options is what a graph needs besides the plan.
+type Options struct {
+	Tool     llb.State                  // holds the program at plan.ToolPath
+	Image    func(plan.Image) llb.State // the root file system of an image
+	Context  func([]string) llb.State   // the build context, at least these paths of it
+	Platform ocispec.Platform           // of the builder, where the program runs
+	Source   *llb.SourceMap             // the manifest; errors of an op point into it
+	NoCache  func(names ...string) bool // tells whether steps of these names are made anew
+	Merge    bool                       // the daemon has merge ops
+
+	Epoch       int64  // seconds since 1970
+	Compression string // of segments
+}
+
+// Artifacts asks for files.
+type Artifacts struct {
+	Base                 string   // base name
+	Arch                 string   // GOARCH of the system
+	Formats              []string // names
+	Kernel, Initrd, Root bool     // what the formats are made from
+}
+
+// Export is the graph whose result holds the files of a, and nothing else.
+func Export(p *plan.Plan, a Artifacts, o Options) llb.State {
+	job := &plan.Job{Make: plan.JobArtifacts, Arch: a.Arch, Epoch: o.Epoch, Formats: a.Formats, Base: a.Base}
+	if a.Kernel || a.Root {
+		job.Boot = p.Boot
+	}
+	if a.Root {
+		job.Steps = p.Steps
+	}
+	var extra []llb.RunOption
+	if a.Initrd {
+		job.Segments = len(p.Steps)
+		for i := range p.Steps {
+			extra = append(extra, o.mount(plan.SegmentDir(i), Segment(&p.Steps[i], o)))
+		}
+	}
+	return o.exec(job, "make "+a.Base+": "+strings.Join(a.Formats, ", "), nil, extra...)
+}
+
+// Segment is the graph whose result holds the segment of s.
+func Segment(s *plan.Step, o Options) llb.State {
+	job := &plan.Job{Make: plan.JobSegment, Epoch: o.Epoch, Compression: o.Compression, Steps: []plan.Step{anonymous(*s)}}
+	return o.exec(job, "segment "+s.Title, s)
+}
+
+// RootFS is the graph of p's root file system, what boots it included. Each
+// step is a vertex of its own; they are merged, or copied over each other by
+// daemons that cannot merge.
+func RootFS(p *plan.Plan, o Options) llb.State {
+	var parts []llb.State
+	steps := p.Steps
+	if p.Boot != nil {
+		steps = append([]plan.Step{*p.Boot}, steps...)
+	}
+	for i := range steps {
+		job := &plan.Job{Make: plan.JobRootFS, Epoch: o.Epoch, Steps: []plan.Step{anonymous(steps[i])}}
+		parts = append(parts, o.exec(job, "root file system: "+steps[i].Title, &steps[i]))
+	}
+	if o.Merge && len(parts) > 1 {
+		return llb.Merge(parts, llb.WithCustomName("merge the root file system"))
+	}
+	out := llb.Scratch()
+	for _, part := range parts {
+		out = out.File(llb.Copy(part, "/", "/", &llb.CopyInfo{CopyDirContentsOnly: true}),
+			llb.WithCustomName("merge the root file system by copying"))
+	}
+	return out
+}
+
+// anonymous is s without what only people read, so that a new title or a new
+// place in the manifest does not change the work order.
+func anonymous(s plan.Step) plan.Step {
+	s.Title = ""
+	return s
+}
+
+// exec runs job, for step s if it is of one. Images and segments are keyed by
+// what made them: hashing their bytes again would cost a pass over each.
+func (o Options) exec(job *plan.Job, name string, s *plan.Step, extra ...llb.RunOption) llb.State {
+	text, err := json.Marshal(job)
+	if err != nil {
+		panic(err) // plain data can always be encoded
+	}
+	epoch := time.Unix(o.Epoch, 0)
+	order := llb.Scratch().File(
+		llb.Mkfile(plan.JobFile, 0o644, text, llb.WithCreatedTime(epoch)),
+		llb.WithCustomName("[internal] work order: "+name))
+	opts := []llb.RunOption{
+		llb.Args([]string{plan.ToolPath, plan.ToolArg}),
+		llb.Dir("/"),
+		llb.ReadonlyRootFS(),
+		llb.Network(llb.NetModeNone),
+		llb.WithCustomName(name),
+		llb.Platform(o.Platform),
+		llb.AddMount(plan.JobDir, order, llb.Readonly),
+	}
+	for i, img := range job.Images() {
+		opts = append(opts, o.mount(plan.ImageDir(i), o.Image(img)))
+	}
+	names := []string{"artifacts"}
+	if s != nil {
+		opts = append(opts, o.location(s))
+		names = []string{s.Name, s.Title}
+		if s.NeedsContext() {
+			opts = append(opts, llb.AddMount(plan.ContextDir, o.Context(s.ContextPaths()), llb.Readonly))
+		}
+	}
+	if o.NoCache != nil && o.NoCache(names...) {
+		opts = append(opts, llb.IgnoreCache)
+	}
+	run := o.Tool.Run(append(opts, extra...)...)
+	return run.AddMount(plan.OutDir, llb.Scratch())
+}
+
+// mount is a read-only mount whose bytes are not part of the cache key.
+func (o Options) mount(dst string, st llb.State) llb.RunOption {
+	return llb.AddMount(dst, st, llb.Readonly, llb.ContentCache(llb.MountContentCacheOff))
+}
+
+// location points errors of an op at the line that asked for it.
+func (o Options) location(s *plan.Step) llb.ConstraintsOpt {
+	if o.Source == nil || !s.Pos.IsValid() {
+		return llb.WithDescription(nil)
+	}
+	at := &pb.Position{Line: int32(s.Pos.Line), Character: int32(s.Pos.Col)}
+	return o.Source.Location([]*pb.Range{{Start: at, End: at}})
+}
+
+// Tool is the state with the program alone: an image's other files, its labels
+// and its digest are no part of any cache key.
+func Tool(image llb.State, name string, platform ocispec.Platform) llb.State {
+	return llb.Scratch().File(
+		llb.Copy(image, path.Join("/", name), plan.ToolPath, llb.WithCreatedTime(time.Unix(0, 0))),
+		llb.WithCustomName("[internal] load lkx"), llb.Platform(platform))
+}

@@ -1,0 +1,55 @@
+package plan
+
+import (
+	"fmt"
+	"strconv"
+)
+
+// Job is the work order of one exec op: it travels as a file, and so is part of
+// the op's cache key. Only what the result depends on may be in it.
+type Job struct {
+	Make        string   `json:"make"`                  // JobSegment, JobRootFS or JobArtifacts
+	Arch        string   `json:"arch,omitempty"`        // GOARCH of the system
+	Epoch       int64    `json:"epoch"`                 // seconds since 1970, of every file and volume
+	Compression string   `json:"compression,omitempty"` // of segments
+	Formats     []string `json:"formats,omitempty"`     // of artifacts
+	Base        string   `json:"base,omitempty"`        // base name of artifacts
+	Boot        *Step    `json:"boot,omitempty"`
+	Steps       []Step   `json:"steps,omitempty"`
+	Segments    int      `json:"segments,omitempty"` // how many are mounted
+}
+
+// What a job can make.
+const (
+	JobSegment   = "segment"   // the segment of its one step, as SegmentFile
+	JobRootFS    = "rootfs"    // the tree of its steps, as a directory
+	JobArtifacts = "artifacts" // files in its formats
+)
+
+// Where an exec op finds things.
+const (
+	ToolPath    = "/lkx"       // the program
+	ToolArg     = "exec-op"    // its first argument
+	JobDir      = "/job"       // mount point of the work order
+	JobFile     = "job.json"   // in JobDir
+	OutDir      = "/out"       // mount point of the result
+	ContextDir  = "/context"   // mount point of the build context
+	SegmentFile = "segment"    // in OutDir, and in each segment's mount
+	imageDir    = "/images/"   // below it, image i of Images
+	segmentDir  = "/segments/" // below it, segment i
+)
+
+// ImageDir is the mount point of the job's image i, in the order of [Images].
+func ImageDir(i int) string { return imageDir + strconv.Itoa(i) }
+
+// SegmentDir is the mount point of segment i.
+func SegmentDir(i int) string { return segmentDir + fmt.Sprintf("%03d", i) }
+
+// Images are the images that j needs mounted.
+func (j *Job) Images() []Image {
+	steps := j.Steps
+	if j.Boot != nil {
+		steps = append([]Step{*j.Boot}, steps...)
+	}
+	return Images(steps...)
+}
