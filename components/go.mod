@@ -1,0 +1,3 @@
+module github.com/lkx-os/lkx/components
+
+go 1.26

@@ -1,0 +1,46 @@
+# Builds the frontend and all component images:
+#   docker buildx bake            every image
+#   docker buildx bake kernel     one of them
+# Where no registry has the base images, hack/bases.sh makes them.
+
+variable "REGISTRY" { default = "ghcr.io/lkx-os" }
+variable "VERSION" { default = "0.1" }
+
+group "default" {
+  targets = ["lkx", "components"]
+}
+
+group "components" {
+  targets = ["bootblobs", "busybox", "containerd", "hello", "init", "kernel", "runc"]
+}
+
+target "_common" {
+  args = {
+    SOURCE_DATE_EPOCH = "0"
+  }
+}
+
+# The BuildKit frontend.
+target "lkx" {
+  inherits   = ["_common"]
+  dockerfile = "Dockerfile"
+  tags       = ["${REGISTRY}/lkx:${VERSION}"]
+}
+
+target "component" {
+  name     = component
+  matrix   = { component = ["bootblobs", "busybox", "containerd", "kernel", "runc"] }
+  inherits = ["_common"]
+  context  = "components/${component}"
+  tags     = ["${REGISTRY}/${component}:${VERSION}"]
+}
+
+# Components written in Go share one module.
+target "guest" {
+  name       = guest
+  matrix     = { guest = ["hello", "init"] }
+  inherits   = ["_common"]
+  context    = "components"
+  dockerfile = "${guest}/Dockerfile"
+  tags       = ["${REGISTRY}/${guest}:${VERSION}"]
+}

@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# images.sh [TARGET...]: builds the frontend and the component images (all, or
+# those that are named), and leaves them in the local registry and, as one OCI
+# image layout, in build/images. Needs hack/daemon.sh start.
+. "$(dirname "$0")/lib.sh"
+builder_env
+addr=$LKX_TEST_REGISTRY
+[ -n "$addr" ] || die "the registry is not running" "run hack/daemon.sh start"
+
+mapfile -t bases < <("$ROOT/hack/bases.sh")
+args=()
+# A proxy of this machine's own is passed on; the default needs no word.
+for name in GOPROXY GOSUMDB; do
+  value=$(go env "$name")
+  [ "$value" = "$(env -u "$name" GOENV=off go env "$name")" ] || args+=(--set "*.args.$name=$value")
+done
+
+all=(lkx bootblobs busybox containerd hello init kernel runc)
+targets=("$@")
+[ $# -gt 0 ] || targets=("${all[@]}")
+say "building images: ${targets[*]}"
+cd "$ROOT"
+# The images are pushed under the local registry's name; the daemon takes it as
+# a mirror of ghcr.io. Fixed times: the same sources give the same digests.
+REGISTRY=$addr/lkx-os VERSION=$VERSION "$BIN/buildx" bake --file docker-bake.hcl --progress "${LKX_PROGRESS:-auto}" \
+  "${bases[@]}" "${args[@]}" --set "*.platform=linux/$(go env GOHOSTARCH)" \
+  --set "*.output=type=image,push=true,compression=zstd,compression-level=3,force-compression=true,oci-mediatypes=true,rewrite-timestamp=true" \
+  "${targets[@]}"
+
+say "writing build/images"
+layout=$BUILD/images.tmp
+rm -rf "$layout"
+index=
+for name in "${all[@]}"; do
+  ref=$addr/lkx-os/$name:$VERSION
+  "$BIN/crane" pull --format=oci "$ref" "$layout"
+  full=$REGISTRY/$name:$VERSION
+  manifest=$("$BIN/crane" manifest "$ref"; printf x)
+  manifest=${manifest%x}
+  digest=$("$BIN/crane" digest "$ref")
+  type=$(sed -n 's/.*"mediaType": *"\(application\/vnd.oci.image.\(manifest\|index\).v1+json\)".*/\1/p' <<<"$manifest" | head -1)
+  # Both names in full: skopeo and lkx look for the first, BuildKit for the second.
+  index+="${index:+,}{\"mediaType\":\"$type\",\"digest\":\"$digest\",\"size\":$(stat -c %s "$layout/blobs/sha256/${digest#sha256:}"),"
+  index+="\"annotations\":{\"org.opencontainers.image.ref.name\":\"$full\",\"io.containerd.image.name\":\"$full\"}}"
+done
+printf '{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[%s]}\n' "$index" >"$layout/index.json"
+rm -rf "$BUILD/images" && mv "$layout" "$BUILD/images"
