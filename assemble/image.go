@@ -9,6 +9,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/lkx-os/lkx/plan"
 	"github.com/lkx-os/lkx/tree"
@@ -163,21 +164,40 @@ func sparse(h *tar.Header) bool {
 	return h.Typeflag == tar.TypeGNUSparse || h.PAXRecords["GNU.sparse.major"] != "" || h.PAXRecords["GNU.sparse.map"] != ""
 }
 
-// Layers makes images' trees from what a fetcher opens. Close it when all that
-// was made from it has been read.
+// Layers makes images' trees from what a fetcher opens, each once. It may be
+// used side by side. Close it when all that was made from it has been read.
 type Layers struct {
 	Fetcher  Fetcher
 	Platform string
-	open     []Layer
+
+	mu    sync.Mutex
+	trees map[string]func() (tree.Tree, error) // by the pinned reference
+	open  []Layer
 }
 
 // Tree is img's root file system.
 func (l *Layers) Tree(ctx context.Context, img plan.Image) (tree.Tree, error) {
+	l.mu.Lock()
+	make := l.trees[img.Pinned()]
+	if make == nil {
+		make = sync.OnceValues(func() (tree.Tree, error) { return l.read(ctx, img) })
+		if l.trees == nil {
+			l.trees = map[string]func() (tree.Tree, error){}
+		}
+		l.trees[img.Pinned()] = make
+	}
+	l.mu.Unlock()
+	return make()
+}
+
+func (l *Layers) read(ctx context.Context, img plan.Image) (tree.Tree, error) {
 	layers, err := l.Fetcher.Layers(ctx, img, l.Platform)
 	if err != nil {
 		return nil, err
 	}
+	l.mu.Lock()
 	l.open = append(l.open, layers...)
+	l.mu.Unlock()
 	t, err := Image(layers)
 	if err != nil {
 		return nil, fmt.Errorf("image %s: %w", img.Ref, err)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes the base images that component Dockerfiles begin FROM, as OCI layouts in
-# build/bases, where docker.io cannot be reached: debian:bookworm-slim by
+# .build/bases, where docker.io cannot be reached: debian:bookworm-slim by
 # mmdebstrap, golang:1.26-bookworm as that plus this machine's Go. Prints the
 # buildx bake arguments that put them in place; none where docker.io answers.
 # BASES=registry or BASES=local skips the probe.

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # daemon.sh start|stop|status: a buildkitd and an image registry of the
-# project's own, with all they keep under build/. The registry stands in for
+# project's own, with all they keep under .build/. The registry stands in for
 # ghcr.io in builds. With LKX_BUILDER=NAME, that buildx builder is used instead
 # of a buildkitd of ours.
 . "$(dirname "$0")/lib.sh"
 
 alive() { [ -f "$BUILD/$1.pid" ] && kill -0 "$(cat "$BUILD/$1.pid")" 2>/dev/null; }
 
-# launch NAME COMMAND...: starts it in the background, its output in build/NAME.log.
+# launch NAME COMMAND...: starts it in the background, its output in .build/NAME.log.
 launch() {
   local name=$1
   shift
@@ -25,7 +25,7 @@ await() {
     sleep 0.2
   done
   tail -20 "$BUILD/$name.log" >&2
-  die "$name did not start" "its log is build/$name.log"
+  die "$name did not start" "its log is .build/$name.log"
 }
 
 start_registry() {

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # images.sh [TARGET...]: builds the frontend and the component images (all, or
 # those that are named), and leaves them in the local registry and, as one OCI
-# image layout, in build/images. Needs hack/daemon.sh start.
+# image layout, in .build/images. Needs hack/daemon.sh start.
 . "$(dirname "$0")/lib.sh"
 builder_env
 addr=$LKX_TEST_REGISTRY
@@ -27,7 +27,7 @@ REGISTRY=$addr/lkx-os VERSION=$VERSION "$BIN/buildx" bake --file docker-bake.hcl
   --set "*.output=type=image,push=true,compression=zstd,compression-level=3,force-compression=true,oci-mediatypes=true,rewrite-timestamp=true" \
   "${targets[@]}"
 
-say "writing build/images"
+say "writing .build/images"
 layout=$BUILD/images.tmp
 rm -rf "$layout"
 index=

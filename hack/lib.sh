@@ -1,10 +1,10 @@
 # shellcheck shell=bash
 # Shared by the scripts here: where things are, and how they speak.
-# Everything that is built, downloaded or started lives under build/.
+# Everything that is built, downloaded or started lives under .build/.
 set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-BUILD=$ROOT/build
+BUILD=$ROOT/.build
 BIN=$BUILD/bin
 VERSION=${VERSION:-0.1}
 REGISTRY=${REGISTRY:-ghcr.io/lkx-os}

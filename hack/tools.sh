@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the pinned tools of tools/ into build/bin: buildkitd, buildctl, buildx,
+# Builds the pinned tools of tools/ into .build/bin: buildkitd, buildctl, buildx,
 # crane (a registry), gofumpt and staticcheck. Does nothing when they are there.
 . "$(dirname "$0")/lib.sh"
 

@@ -1,0 +1,221 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lkx-os/lkx/engine"
+	"github.com/lkx-os/lkx/formats"
+	"github.com/lkx-os/lkx/internal/source"
+	"github.com/lkx-os/lkx/manifest"
+	"github.com/lkx-os/lkx/store"
+)
+
+// buildFlags are the options of "lkx build".
+type buildFlags struct {
+	imageFlags
+	format      string
+	out         string
+	name        string
+	builder     string
+	compression string
+	progress    string
+}
+
+// imageFlags say which images are meant, and where they come from.
+type imageFlags struct {
+	platform string
+	layouts  []string
+	mirrors  []string
+	store    string
+}
+
+func (f *imageFlags) add(c *cobra.Command) {
+	c.Flags().StringVar(&f.platform, "platform", "linux/"+runtime.GOARCH, "`PLATFORM` of the system")
+	c.Flags().StringArrayVar(&f.layouts, "layout", nil, "search this OCI image layout `DIR` before any registry (repeatable)")
+	c.Flags().StringArrayVar(&f.mirrors, "mirror", nil, "ask `[REGISTRY=]URL` before REGISTRY, which is docker.io when it is left out (repeatable)")
+	c.Flags().StringVar(&f.store, "store", "", "keep images in `DIR` (default $LKX_STORE, or lkx/images in the user's cache directory)")
+}
+
+func buildCommand() *cobra.Command {
+	var f buildFlags
+	c := &cobra.Command{
+		Use:   "build [flags] MANIFEST",
+		Short: "Build what a manifest describes",
+		Long: `Build makes bootable artifacts from a manifest. It needs no daemon, no other
+program and no rights: images are pulled into a store of its own, and the
+artifacts are written here. With --builder, a BuildKit does the same work and
+gives the same bytes.
+
+MANIFEST is a file, or "-" for standard input. SOURCE_DATE_EPOCH, in the
+environment, is the time of every file in the artifacts; the default is 0.`,
+		Example: `  lkx build os.yml                          # os-kernel, os-initrd.img, os-cmdline
+  lkx build -f tar -o out os.yml            # out/os.tar
+  lkx build --platform linux/arm64 os.yml
+  lkx build --layout ./images os.yml        # images from a directory, not a registry
+  lkx build --builder docker os.yml         # by the builder of "docker buildx"`,
+		Args:              exactly("a manifest"),
+		ValidArgsFunction: manifests,
+		RunE: func(c *cobra.Command, args []string) error {
+			return f.build(c.Context(), args[0], c.InOrStdin(), c.OutOrStdout(), c.ErrOrStderr())
+		},
+	}
+	f.add(c)
+	c.Flags().StringVarP(&f.format, "format", "f", formats.Default, "`FORMATS` to make, separated by commas; see \"lkx formats\"")
+	c.Flags().StringVarP(&f.out, "output", "o", ".", "`DIR` for the files")
+	c.Flags().StringVar(&f.name, "name", "", "base `NAME` of the files (default: that of the manifest)")
+	c.Flags().StringVar(&f.builder, "builder", "local", "who builds: local, docker, or the `ADDRESS` of a BuildKit")
+	c.Flags().StringVar(&f.compression, "compression", formats.Compressions[0], "how the initrd is compressed: "+strings.Join(formats.Compressions, " or "))
+	c.Flags().StringVar(&f.progress, "progress", "auto", "how progress is shown: auto, tty, plain, rawjson or quiet")
+	_ = c.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(formats.Names(), cobra.ShellCompDirectiveNoFileComp))
+	return c
+}
+
+// manifests completes names of manifests.
+func manifests(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	return []string{"yml", "yaml"}, cobra.ShellCompDirectiveFilterFileExt
+}
+
+func (f *buildFlags) build(ctx context.Context, name string, stdin io.Reader, stdout, stderr io.Writer) error {
+	req, err := f.request(name, stdin)
+	if err != nil {
+		return err
+	}
+	if err := printWarnings(stderr, req.File); err != nil {
+		return err
+	}
+	show, err := newDisplay(stderr, f.progress)
+	if err != nil {
+		return err
+	}
+	req.Status = show.send
+	e, err := f.engine(show)
+	if err != nil {
+		show.close()
+		return err
+	}
+	names, err := e.Build(ctx, req)
+	show.close()
+	if err != nil {
+		return err
+	}
+	for _, n := range names {
+		fmt.Fprintln(stdout, filepath.Join(f.out, n))
+	}
+	return nil
+}
+
+// request reads the manifest and checks the options.
+func (f *buildFlags) request(name string, stdin io.Reader) (engine.Request, error) {
+	list, err := formats.Lookup(f.format)
+	if err != nil {
+		return engine.Request{}, usageError{err}
+	}
+	if !slices.Contains(formats.Compressions, f.compression) {
+		return engine.Request{}, usageError{fmt.Errorf("unknown compression %q; there are: %s", f.compression, strings.Join(formats.Compressions, ", "))}
+	}
+	file, err := readManifest(name, stdin)
+	if err != nil {
+		return engine.Request{}, err
+	}
+	base := strings.TrimSuffix(filepath.Base(name), filepath.Ext(name))
+	if name == "-" {
+		base = "lkx"
+	}
+	r := engine.Request{
+		File: file, Dir: filepath.Dir(name), Platform: f.platform, Formats: list,
+		Base: cmp.Or(f.name, base), Out: f.out, Compression: f.compression,
+	}
+	if strings.ContainsAny(r.Base, "/\x00") || r.Base == "." || r.Base == ".." {
+		return r, usageError{fmt.Errorf("%q cannot be the base name of files", r.Base)}
+	}
+	if v := os.Getenv("SOURCE_DATE_EPOCH"); v != "" {
+		if r.Epoch, err = strconv.ParseInt(v, 10, 64); err != nil || r.Epoch < 0 {
+			return r, usageError{fmt.Errorf("SOURCE_DATE_EPOCH %q is not a number of seconds since 1970", v)}
+		}
+	}
+	return r, nil
+}
+
+func (f *buildFlags) engine(show *display) (engine.Engine, error) {
+	if f.builder == "local" {
+		s, err := f.open(show.pull)
+		return &engine.Local{Images: s}, err
+	}
+	if len(f.layouts) > 0 || len(f.mirrors) > 0 {
+		return nil, usageError{errors.New("--layout and --mirror are for local builds: a BuildKit has its own configuration")}
+	}
+	tool, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("finding this program: %w", err)
+	}
+	if runtime.GOOS != "linux" {
+		tool = ""
+	}
+	return &engine.BuildKit{Addr: f.builder, Tool: tool}, nil
+}
+
+// open opens the image store.
+func (f *imageFlags) open(progress func(store.Event)) (*store.Store, error) {
+	dir := cmp.Or(f.store, os.Getenv("LKX_STORE"))
+	if dir == "" {
+		cache, err := os.UserCacheDir()
+		if err != nil {
+			return nil, fmt.Errorf("no place for images: %w; name one with --store", err)
+		}
+		dir = filepath.Join(cache, "lkx", "images")
+	}
+	mirrors := map[string][]string{}
+	for _, m := range f.mirrors {
+		host, url, ok := strings.Cut(m, "=")
+		if !ok {
+			host, url = "docker.io", m
+		}
+		mirrors[host] = append(mirrors[host], url)
+	}
+	s, err := store.Open(dir, store.Options{Layouts: f.layouts, Mirrors: mirrors, Progress: progress})
+	if err != nil && f.store == "" && errors.Is(err, os.ErrPermission) {
+		return nil, fmt.Errorf("%w; name another place with --store", err)
+	}
+	return s, err
+}
+
+// readManifest reads the file name, or standard input for "-".
+func readManifest(name string, stdin io.Reader) (*source.File, error) {
+	if name == "-" {
+		text, err := io.ReadAll(stdin)
+		if err != nil {
+			return nil, fmt.Errorf("reading standard input: %w", err)
+		}
+		return &source.File{Name: "<stdin>", Data: text}, nil
+	}
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return nil, fmt.Errorf("reading the manifest: %w", err)
+	}
+	return &source.File{Name: name, Data: text}, nil
+}
+
+// printWarnings parses a manifest, and tells of what is suspicious in it.
+func printWarnings(w io.Writer, file *source.File) error {
+	m, err := manifest.Parse(file)
+	if err != nil {
+		return err
+	}
+	for _, e := range m.Warnings {
+		e.Msg = "warning: " + e.Msg
+	}
+	source.Print(w, m.Warnings)
+	return nil
+}

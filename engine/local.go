@@ -1,0 +1,171 @@
+package engine
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/lkx-os/lkx/assemble"
+	"github.com/lkx-os/lkx/formats"
+	"github.com/lkx-os/lkx/plan"
+	"github.com/lkx-os/lkx/tree"
+)
+
+// Images keeps images.
+type Images interface {
+	plan.Resolver
+	assemble.Fetcher
+}
+
+// Local builds in this process: no daemon, no rights, no other program.
+type Local struct{ Images Images }
+
+// Build implements [Engine].
+func (l *Local) Build(ctx context.Context, r Request) ([]string, error) {
+	m, err := r.parse()
+	if err != nil {
+		return nil, err
+	}
+	return r.staged(func(dir string) error {
+		report := &reporter{to: r.Status}
+		var p *plan.Plan
+		err := report.vertex("resolve images", func() (err error) {
+			p, err = plan.New(ctx, m, r.Platform, l.Images, hostContext{hostFiles{r.Dir}})
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		b := &local{
+			Request: r, plan: p, report: report, dir: dir,
+			images: &assemble.Layers{Fetcher: l.Images, Platform: r.Platform},
+		}
+		defer b.images.Close()
+		return b.run(ctx)
+	})
+}
+
+// Plan pins the manifest of r, as Build does.
+func (l *Local) Plan(ctx context.Context, r Request) (*plan.Plan, error) {
+	m, err := r.parse()
+	if err != nil {
+		return nil, err
+	}
+	return plan.New(ctx, m, r.Platform, l.Images, hostContext{hostFiles{r.Dir}})
+}
+
+// local is one build.
+type local struct {
+	Request
+	plan   *plan.Plan
+	images *assemble.Layers
+	report *reporter
+	dir    string
+}
+
+func (b *local) run(ctx context.Context) error {
+	in := formats.Input{Base: b.Base, Arch: arch(b.Platform), Epoch: b.Epoch}
+	var initrd, root bool
+	for _, f := range b.Formats {
+		initrd, root = initrd || f.Initrd, root || f.Root
+	}
+	trees, err := b.trees(ctx)
+	if err != nil {
+		return err
+	}
+	if b.plan.Boot != nil {
+		if in.Boot, err = assemble.Step(ctx, b.plan.Boot, b.images, hostFiles{b.Dir}); err != nil {
+			return b.at(b.plan.Boot, err)
+		}
+	}
+	if initrd {
+		segments := filepath.Join(b.dir, "segments")
+		if err := os.Mkdir(segments, 0o700); err != nil {
+			return err
+		}
+		if in.Initrd, err = b.segments(ctx, trees, segments); err != nil {
+			return err
+		}
+	}
+	if root {
+		if in.Root, err = tree.Merge(trees...); err != nil {
+			return fmt.Errorf("merging the root file system: %w", err)
+		}
+	}
+	out, err := os.OpenRoot(b.dir)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	for _, f := range b.Formats {
+		if err := b.report.vertex("make "+f.Name, func() error { return f.Write(ctx, in, out) }); err != nil {
+			return fmt.Errorf("making %s: %w", f.Name, err)
+		}
+	}
+	return nil
+}
+
+// trees makes the tree of every step, side by side: most of the time goes into
+// fetching and unpacking images.
+func (b *local) trees(ctx context.Context) ([]tree.Tree, error) {
+	out := make([]tree.Tree, len(b.plan.Steps))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(2 * runtime.GOMAXPROCS(0))
+	for i := range b.plan.Steps {
+		s := &b.plan.Steps[i]
+		g.Go(func() error {
+			t, err := assemble.Step(ctx, s, b.images, hostFiles{b.Dir})
+			out[i] = t
+			return b.at(s, err)
+		})
+	}
+	return out, g.Wait()
+}
+
+// segments makes the segment of every step, one on each processor.
+func (b *local) segments(ctx context.Context, trees []tree.Tree, dir string) ([]formats.Blob, error) {
+	out := make([]formats.Blob, len(trees))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for i, t := range trees {
+		s := &b.plan.Steps[i]
+		g.Go(func() error {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			name := filepath.Join(dir, fmt.Sprintf("%03d", i))
+			err := b.report.vertex("segment "+s.Title, func() (err error) {
+				out[i], err = b.segment(s, t, name)
+				return err
+			})
+			return b.at(s, err)
+		})
+	}
+	return out, g.Wait()
+}
+
+func (b *local) segment(s *plan.Step, t tree.Tree, name string) (formats.Blob, error) {
+	f, err := os.Create(name)
+	if err != nil {
+		return formats.Blob{}, err
+	}
+	defer f.Close()
+	buf := bufio.NewWriterSize(f, 1<<20)
+	if err := formats.Segment(buf, s.Name, t, b.Compression, b.Epoch); err != nil {
+		return formats.Blob{}, err
+	}
+	if err := buf.Flush(); err != nil {
+		return formats.Blob{}, err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return formats.Blob{}, err
+	}
+	return formats.Blob{Size: info.Size(), Open: func() (io.ReadCloser, error) { return os.Open(name) }}, nil
+}

@@ -1,0 +1,54 @@
+package engine
+
+import (
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/moby/buildkit/client"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/lkx-os/lkx/internal/source"
+	"github.com/lkx-os/lkx/plan"
+)
+
+// reporter tells of progress in BuildKit's terms, so that one display serves
+// both engines. Its methods may be called side by side.
+type reporter struct{ to func(*client.SolveStatus) }
+
+// vertex runs do, and reports its beginning and end.
+func (r *reporter) vertex(name string, do func() error) error {
+	if r.to == nil {
+		return do()
+	}
+	start := time.Now()
+	v := client.Vertex{Digest: digest.FromString(name), Name: name, Started: &start}
+	first := v
+	r.to(&client.SolveStatus{Vertexes: []*client.Vertex{&first}})
+	err := do()
+	end := time.Now()
+	v.Completed = &end
+	if err != nil {
+		v.Error = err.Error()
+	}
+	r.to(&client.SolveStatus{Vertexes: []*client.Vertex{&v}})
+	return err
+}
+
+// at says which line of the manifest asked for step s, which failed.
+func (b *local) at(s *plan.Step, err error) error {
+	var list source.Errors
+	if err == nil || !s.Pos.IsValid() || errors.As(err, &list) {
+		return err
+	}
+	return source.Errors{{Pos: s.Pos, Path: s.Name, Msg: err.Error(), Err: err}}
+}
+
+// arch is the GOARCH of a platform such as "linux/arm64/v8".
+func arch(platform string) string {
+	parts := strings.SplitN(platform, "/", 3)
+	if len(parts) < 2 {
+		return platform
+	}
+	return parts[1]
+}

@@ -1,0 +1,138 @@
+package qemu
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/lkx-os/lkx/runner"
+)
+
+// defaultMemory is that of a machine which does not say, in bytes.
+const defaultMemory = 1 << 30
+
+// arguments are QEMU's for m. qmp is the path of its control socket.
+func arguments(m runner.Machine, qmp, accel string) ([]string, error) {
+	machine, cpu := "q35", "max"
+	if m.Arch == "arm64" {
+		machine = "virt"
+	}
+	if accel == "kvm" {
+		cpu = "host"
+	}
+	out := []string{
+		"-nodefaults", "-no-user-config", "-display", "none",
+		"-machine", machine, "-accel", accel, "-cpu", cpu,
+		"-smp", strconv.Itoa(cmp.Or(m.CPUs, 1)),
+		"-m", strconv.FormatInt(cmp.Or(m.Memory, defaultMemory)>>20, 10) + "M",
+		"-chardev", "stdio,id=console,mux=on,signal=off", "-serial", "chardev:console", "-mon", "chardev=console",
+		"-qmp", "unix:" + escape(qmp) + ",server=on,wait=off",
+		"-object", "rng-random,id=rng,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=rng",
+	}
+	if m.Kernel != "" {
+		out = append(out, "-kernel", m.Kernel, "-append", m.Cmdline)
+	}
+	if m.Initrd != "" {
+		out = append(out, "-initrd", m.Initrd)
+	}
+	net := "user,id=net"
+	for _, p := range m.Publish {
+		net += fmt.Sprintf(",hostfwd=%s:%s:%d-:%d", p.Proto, p.Addr, p.Host, p.Guest)
+	}
+	out = append(out, "-netdev", net, "-device", "virtio-net-pci,netdev=net")
+	for i, d := range m.Disks {
+		format, err := diskFormat(d)
+		if err != nil {
+			return nil, err
+		}
+		drive := fmt.Sprintf("if=none,id=disk%d,file=%s,format=%s", i, escape(d.Path), format)
+		device := fmt.Sprintf("virtio-blk-pci,drive=disk%d", i)
+		if d.ReadOnly {
+			drive += ",read-only=on"
+		}
+		if d.Serial != "" {
+			device += ",serial=" + escape(d.Serial)
+		}
+		out = append(out, "-drive", drive, "-device", device)
+	}
+	return out, nil
+}
+
+// escape doubles commas, as values in QEMU's lists of options need.
+func escape(s string) string { return strings.ReplaceAll(s, ",", ",,") }
+
+// magics begin disk images of formats that QEMU must be told of.
+var magics = []struct{ magic, format string }{
+	{"QFI\xfb", "qcow2"}, {"KDMV", "vmdk"}, {"vhdxfile", "vhdx"}, {"conectix", "vpc"},
+}
+
+// diskFormat is QEMU's name for the format of d.
+func diskFormat(d runner.Disk) (string, error) {
+	if d.Format != "" {
+		return d.Format, nil
+	}
+	f, err := os.Open(d.Path)
+	if err != nil {
+		return "", fmt.Errorf("opening the disk: %w", err)
+	}
+	defer f.Close()
+	head := make([]byte, 8)
+	if _, err := io.ReadFull(f, head); err != nil && err != io.ErrUnexpectedEOF && err != io.EOF {
+		return "", fmt.Errorf("reading the disk: %w", err)
+	}
+	for _, m := range magics {
+		if bytes.HasPrefix(head, []byte(m.magic)) {
+			return m.format, nil
+		}
+	}
+	return "raw", nil
+}
+
+// hostInfo is what decides whether hardware virtualization can work here.
+type hostInfo struct {
+	arch    string // GOARCH
+	cpuinfo string // /proc/cpuinfo
+	kvm     bool   // /dev/kvm can be opened
+}
+
+func host() hostInfo {
+	h := hostInfo{arch: runtime.GOARCH}
+	if text, err := os.ReadFile("/proc/cpuinfo"); err == nil {
+		h.cpuinfo = string(text)
+	}
+	if f, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0); err == nil {
+		h.kvm = true
+		f.Close()
+	}
+	return h
+}
+
+// accelerator is the one to use: what is wanted, or for "auto" KVM where it can
+// work. On x86 the device alone is no proof: a guest of a hypervisor can have
+// /dev/kvm without the instructions, and its guests hang.
+func accelerator(want, arch string, h hostInfo) string {
+	switch {
+	case want != "" && want != "auto":
+		return want
+	case !h.kvm || arch != h.arch || h.arch == "amd64" && !virtualizes(h.cpuinfo):
+		return "tcg"
+	}
+	return "kvm"
+}
+
+// virtualizes tells whether an x86 processor says it has VMX or SVM.
+func virtualizes(cpuinfo string) bool {
+	for line := range strings.SplitSeq(cpuinfo, "\n") {
+		if key, value, _ := strings.Cut(line, ":"); strings.TrimSpace(key) == "flags" {
+			flags := strings.Fields(value)
+			return slices.Contains(flags, "vmx") || slices.Contains(flags, "svm")
+		}
+	}
+	return false
+}
