@@ -1,3 +1,3 @@
 module github.com/lkx-os/lkx/components
 
-go 1.26
+go 1.26.8
