@@ -33,8 +33,10 @@ start_registry() {
   local port=${LKX_REGISTRY_PORT:-5057}
   while (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do port=$((port + 1)); done
   mkdir -p "$BUILD/registry"
+  printf 'version: 0.1\nlog: {level: warn}\nstorage: {filesystem: {rootdirectory: %s}, delete: {enabled: true}}\nhttp: {addr: "127.0.0.1:%s"}\n' \
+    "$BUILD/registry" "$port" >"$BUILD/registry.yml"
   printf 'localhost:%s' "$port" >"$BUILD/registry.addr"
-  launch registry "$BIN/crane" registry serve --address "127.0.0.1:$port" --disk "$BUILD/registry"
+  OTEL_TRACES_EXPORTER=none launch registry "$BIN/registry" serve "$BUILD/registry.yml"
   await registry curl -sf "http://127.0.0.1:$port/v2/"
 }
 

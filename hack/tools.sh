@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the pinned tools of tools/ into .build/bin: buildkitd, buildctl, buildx,
-# crane (a registry), gofumpt and staticcheck. Does nothing when they are there.
+# crane, a registry, gofumpt and staticcheck. Does nothing when they are there.
 . "$(dirname "$0")/lib.sh"
 
 # build MODULE PACKAGE...: builds the packages, unless the module is unchanged.
@@ -17,7 +17,8 @@ build() {
 
 build buildkit github.com/moby/buildkit/cmd/buildkitd github.com/moby/buildkit/cmd/buildctl \
   github.com/docker/buildx/cmd/buildx github.com/google/go-containerregistry/cmd/crane
-[ "${1:-}" = lint ] && build lint mvdan.cc/gofumpt honnef.co/go/tools/cmd/staticcheck
+build registry github.com/distribution/distribution/v3/cmd/registry
+[ "${1:-}" != lint ] || build lint mvdan.cc/gofumpt honnef.co/go/tools/cmd/staticcheck
 
 # "docker buildx" finds buildx as a plug-in, where there is a docker client.
 mkdir -p "$BUILD/docker/cli-plugins"

@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/containerd/log"
 	"github.com/spf13/cobra"
 
 	"github.com/lkx-os/lkx/execop"
@@ -18,6 +19,7 @@ import (
 )
 
 func main() {
+	_ = log.SetLevel("error") // libraries log what they try; errors say what failed
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))

@@ -1,4 +1,4 @@
-package store
+package images
 
 import (
 	"context"
@@ -9,7 +9,7 @@ import (
 	"os"
 	"strings"
 
-	"github.com/containerd/containerd/v2/core/images"
+	ctrimages "github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/platforms"
 	"github.com/distribution/reference"
 	"github.com/opencontainers/go-digest"
@@ -167,7 +167,7 @@ func (s *Store) manifest(ctx context.Context, at located, platform string) (*oci
 	if err != nil {
 		return nil, err
 	}
-	if images.IsIndexType(mediaType(text)) {
+	if ctrimages.IsIndexType(mediaType(text)) {
 		if desc, err = choose(text, platform); err != nil {
 			return nil, err
 		}
@@ -179,7 +179,7 @@ func (s *Store) manifest(ctx context.Context, at located, platform string) (*oci
 	if err := json.Unmarshal(text, &m); err != nil {
 		return nil, fmt.Errorf("reading manifest %s: %w", desc.Digest, err)
 	}
-	if !images.IsManifestType(mediaType(text)) || m.Config.Digest == "" {
+	if !ctrimages.IsManifestType(mediaType(text)) || m.Config.Digest == "" {
 		return nil, fmt.Errorf("%s is not an image manifest but %q", desc.Digest, mediaType(text))
 	}
 	return &m, nil
