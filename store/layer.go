@@ -1,0 +1,213 @@
+package store
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/distribution/reference"
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+	digest "github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// layerFile is an uncompressed layer. It implements assemble.Layer.
+type layerFile struct {
+	*os.File
+	size int64
+}
+
+func (l *layerFile) Size() int64 { return l.size }
+
+// stamp is the modification time of a verified file of size bytes.
+func stamp(size int64) time.Time { return time.Unix(0, size) }
+
+func (s *Store) layerPath(diffID digest.Digest) string {
+	return s.side("layers", diffID.Algorithm().String(), diffID.Encoded())
+}
+
+// layer opens one layer; it is fetched and unpacked unless it is there.
+func (s *Store) layer(ctx context.Context, name reference.Named, desc ocispec.Descriptor, diffID digest.Digest) (*layerFile, error) {
+	if l, err := openStamped(s.layerPath(diffID)); l != nil || err != nil {
+		return l, err
+	}
+	select {
+	case s.slots <- struct{}{}:
+		defer func() { <-s.slots }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	unlock, err := s.lock(ctx, "layer-"+diffID.Encoded())
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	if l, err := s.reverify(ctx, diffID); l != nil || err != nil {
+		return l, err
+	}
+	path, err := s.blob(ctx, name, desc)
+	if err != nil {
+		return nil, err
+	}
+	err = s.unpack(ctx, name, desc, diffID, path)
+	if errors.Is(err, errMismatch) && path == s.layout.blob(desc.Digest) && s.remote != nil {
+		// Our compressed copy went bad since it was fetched.
+		if err := os.Remove(path); err != nil {
+			return nil, err
+		}
+		if path, err = s.blob(ctx, name, desc); err != nil {
+			return nil, err
+		}
+		err = s.unpack(ctx, name, desc, diffID, path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("unpacking %s: %w", path, err)
+	}
+	return openLayer(s.layerPath(diffID))
+}
+
+// openLayer opens a layer that was just verified.
+func openLayer(path string) (*layerFile, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return &layerFile{f, info.Size()}, nil
+}
+
+// openStamped opens a layer that was verified and not written to since. It
+// gives nil if there is none.
+func openStamped(path string) (*layerFile, error) {
+	l, err := openLayer(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	info, err := l.Stat()
+	if err != nil || !info.ModTime().Equal(stamp(info.Size())) {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}
+
+// reverify opens a layer that lost its stamp, once its contents are known to be
+// right; wrong ones are removed. It gives nil if there is none. The caller
+// holds the layer's lock.
+func (s *Store) reverify(ctx context.Context, diffID digest.Digest) (*layerFile, error) {
+	path := s.layerPath(diffID)
+	if l, err := openStamped(path); l != nil || err != nil {
+		return l, err // another process unpacked it
+	}
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	sum := diffID.Algorithm().Hash()
+	size, err := io.Copy(sum, until{ctx, f})
+	if err != nil {
+		return nil, fmt.Errorf("verifying %s: %w", path, err)
+	}
+	if digest.NewDigest(diffID.Algorithm(), sum) != diffID {
+		return nil, os.Remove(path)
+	}
+	if err := os.Chtimes(path, time.Time{}, stamp(size)); err != nil {
+		return nil, err
+	}
+	return openLayer(path)
+}
+
+// unpack writes the uncompressed layer of the blob at path, and verifies both.
+// The caller holds the layer's lock.
+func (s *Store) unpack(ctx context.Context, name reference.Named, desc ocispec.Descriptor, diffID digest.Digest, path string) error {
+	in, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	target := s.layerPath(diffID)
+	if err := os.MkdirAll(s.side("layers", diffID.Algorithm().String()), 0o755); err != nil {
+		return err
+	}
+	out, err := os.Create(target + ".part")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(out.Name()) // nothing is there when all went well
+
+	m := &meter{s: s, now: Event{Ref: name.String(), Digest: desc.Digest.String(), Op: "unpack", Total: desc.Size}}
+	sum, plain := desc.Digest.Algorithm().Hash(), diffID.Algorithm().Hash()
+	packed := io.TeeReader(until{ctx, in}, io.MultiWriter(sum, m))
+	size, err := expand(io.MultiWriter(out, plain), packed)
+	// What does not unpack is most often not what it should be; that says more.
+	if _, drained := io.Copy(io.Discard, packed); drained == nil {
+		if got := digest.NewDigest(desc.Digest.Algorithm(), sum); got != desc.Digest {
+			err = mismatch(desc, got)
+		}
+	} else if err == nil {
+		err = drained
+	}
+	if err != nil {
+		return errors.Join(err, out.Close())
+	}
+	if got := digest.NewDigest(diffID.Algorithm(), plain); got != diffID {
+		return errors.Join(fmt.Errorf("layer %s unpacks to %s, its config says %s", desc.Digest, got, diffID), out.Close())
+	}
+	if err := os.Chtimes(out.Name(), time.Time{}, stamp(size)); err != nil {
+		return errors.Join(err, out.Close())
+	}
+	if err := settle(out, target); err != nil {
+		return err
+	}
+	m.done()
+	return nil
+}
+
+// expand writes what r has, uncompressed, and gives its size. The compression
+// shows in the first bytes; media types have been known to be wrong.
+func expand(w io.Writer, r io.Reader) (int64, error) {
+	b := bufio.NewReaderSize(r, 1<<16)
+	head, err := b.Peek(4)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return 0, err
+	}
+	switch {
+	case bytes.HasPrefix(head, []byte{0x1f, 0x8b}): // RFC 1952, 2.3.1
+		z, err := gzip.NewReader(b)
+		if err != nil {
+			return 0, fmt.Errorf("gzip: %w", err)
+		}
+		defer z.Close()
+		return io.Copy(w, z)
+	case isZstd(head):
+		z, err := zstd.NewReader(b, zstd.WithDecoderConcurrency(1))
+		if err != nil {
+			return 0, fmt.Errorf("zstd: %w", err)
+		}
+		defer z.Close()
+		return io.Copy(w, z)
+	}
+	return io.Copy(w, b)
+}
+
+// isZstd knows a zstandard or skippable frame (RFC 8878, 3.1).
+func isZstd(head []byte) bool {
+	return bytes.Equal(head, []byte{0x28, 0xb5, 0x2f, 0xfd}) ||
+		len(head) == 4 && head[0]&0xf0 == 0x50 && bytes.Equal(head[1:], []byte{0x2a, 0x4d, 0x18})
+}
