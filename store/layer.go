@@ -67,8 +67,11 @@ func (s *Store) layer(ctx context.Context, name reference.Named, desc ocispec.De
 		}
 		err = s.unpack(ctx, name, desc, diffID, path)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("unpacking %s: %w", path, err)
+	switch {
+	case errors.Is(err, errMismatch):
+		return nil, fmt.Errorf("%s: %w", path, err)
+	case err != nil:
+		return nil, fmt.Errorf("unpacking layer %s: %w", desc.Digest, err)
 	}
 	return openLayer(s.layerPath(diffID))
 }
@@ -167,7 +170,7 @@ func (s *Store) unpack(ctx context.Context, name reference.Named, desc ocispec.D
 		return errors.Join(err, out.Close())
 	}
 	if got := digest.NewDigest(diffID.Algorithm(), plain); got != diffID {
-		return errors.Join(fmt.Errorf("layer %s unpacks to %s, its config says %s", desc.Digest, got, diffID), out.Close())
+		return errors.Join(fmt.Errorf("it holds %s, the image's config says %s", got, diffID), out.Close())
 	}
 	if err := os.Chtimes(out.Name(), time.Time{}, stamp(size)); err != nil {
 		return errors.Join(err, out.Close())
@@ -194,16 +197,30 @@ func expand(w io.Writer, r io.Reader) (int64, error) {
 			return 0, fmt.Errorf("gzip: %w", err)
 		}
 		defer z.Close()
-		return io.Copy(w, z)
+		return io.Copy(w, named{"gzip", z})
 	case isZstd(head):
 		z, err := zstd.NewReader(b, zstd.WithDecoderConcurrency(1))
 		if err != nil {
 			return 0, fmt.Errorf("zstd: %w", err)
 		}
 		defer z.Close()
-		return io.Copy(w, z)
+		return io.Copy(w, named{"zstd", z})
 	}
 	return io.Copy(w, b)
+}
+
+// named says in errors of reading which compression they are of.
+type named struct {
+	name string
+	r    io.Reader
+}
+
+func (n named) Read(p []byte) (int, error) {
+	c, err := n.r.Read(p)
+	if err != nil && err != io.EOF {
+		err = fmt.Errorf("%s: %w", n.name, err)
+	}
+	return c, err
 }
 
 // isZstd knows a zstandard or skippable frame (RFC 8878, 3.1).
