@@ -1,0 +1,211 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// runServices starts every service, watches them, and stops them when ctx ends.
+func runServices(ctx context.Context, o options) {
+	list := bundles(servicesDir)
+	if len(list) == 0 {
+		say("no services to start, %.1fs after the kernel", uptime().Seconds())
+		return
+	}
+	// containerd outlives ctx: it is needed to stop the services.
+	life, stop := context.WithCancel(context.Background())
+	defer stop()
+	go keepRunning(life)
+	d, err := connect()
+	if err != nil {
+		say("connecting to containerd: %v", err)
+		return
+	}
+	if err := d.await(ctx); err != nil {
+		return
+	}
+	var up atomic.Int32
+	var first, all sync.WaitGroup
+	for _, b := range list {
+		first.Add(1)
+		s := &service{bundle: b, daemon: d, options: o}
+		started := sync.OnceFunc(first.Done)
+		all.Go(func() {
+			defer started()
+			s.run(ctx, func() { up.Add(1); started() })
+		})
+	}
+	first.Wait()
+	if ctx.Err() == nil {
+		say("%d of %d services running, %.1fs after the kernel", up.Load(), len(list), uptime().Seconds())
+	}
+	all.Wait()
+	<-ctx.Done()
+}
+
+// service is one container that is kept running.
+type service struct {
+	bundle
+	daemon  *daemon
+	options options
+
+	spec           []byte
+	namespace      string
+	stdout, stderr string // FIFOs
+	restarts       int
+}
+
+// Times between the end of a service and its next start.
+const (
+	firstDelay = 100 * time.Millisecond
+	maxDelay   = 30 * time.Second
+	healthy    = 10 * time.Second // after which the delay begins anew
+)
+
+// delay is how long to wait after one that was last, and a run of ran.
+func delay(last, ran time.Duration) time.Duration {
+	if last == 0 || ran >= healthy {
+		return firstDelay
+	}
+	return min(2*last, maxDelay)
+}
+
+// run starts the service, and starts it again when it fails. One that ends with
+// status 0 has done its work. up is called when it first runs.
+func (s *service) run(ctx context.Context, up func()) {
+	if err := s.prepare(); err != nil {
+		say("service %s: %v", s.name, err)
+		return
+	}
+	var wait time.Duration
+	for {
+		began := time.Now()
+		status, err := s.once(ctx, up)
+		if ctx.Err() != nil {
+			return
+		}
+		if err == nil && status == 0 {
+			say("service %s: finished", s.name)
+			return
+		}
+		wait = delay(wait, time.Since(began))
+		s.restarts++
+		if err != nil {
+			say("service %s: %v; restart %d in %s", s.name, err, s.restarts, wait)
+		} else {
+			say("service %s: exited with status %d; restart %d in %s", s.name, status, s.restarts, wait)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+	}
+}
+
+// prepare makes the service's mounts and FIFOs, and opens its logs.
+func (s *service) prepare() error {
+	r, err := s.runtime()
+	if err != nil {
+		return err
+	}
+	s.namespace = defaultNamespace
+	if r.Namespace != "" {
+		s.namespace = r.Namespace
+	}
+	spec, err := s.bundle.prepare(r, "/services/"+s.name)
+	if err != nil {
+		return err
+	}
+	if s.spec, err = json.Marshal(spec); err != nil {
+		return err
+	}
+	dir := filepath.Join("/run/lkx/fifo", s.name)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	s.stdout, s.stderr = filepath.Join(dir, "out"), filepath.Join(dir, "err")
+	for fifo, path := range map[string]string{s.stdout: s.name + ".out.log", s.stderr: s.name + ".log"} {
+		if err := keep(fifo, newLog(s.name, filepath.Join("/var/log", path), s.options.logConsole)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// keep copies what comes through a FIFO for ever.
+func keep(fifo string, to io.Writer) error {
+	if err := unix.Mkfifo(fifo, 0o600); err != nil && err != unix.EEXIST {
+		return fmt.Errorf("making %s: %w", fifo, err)
+	}
+	// Open for both: a reader alone would see the end whenever a service ends.
+	f, err := os.OpenFile(fifo, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	go func() {
+		defer f.Close()
+		_, _ = io.Copy(to, f)
+	}()
+	return nil
+}
+
+// once runs the service until it ends, or until ctx ends and it is stopped. One
+// that runs already, because this program was started again, is taken over.
+func (s *service) once(ctx context.Context, up func()) (uint32, error) {
+	c := in(context.WithoutCancel(ctx), s.namespace)
+	if _, running := s.daemon.running(c, s.name); !running {
+		if _, err := s.daemon.create(c, s.name, s.spec, s.stdout, s.stderr); err != nil {
+			return 0, err
+		}
+		if err := s.daemon.start(c, s.name); err != nil {
+			return 0, err
+		}
+	}
+	up()
+	ended := make(chan struct{})
+	var status uint32
+	var err error
+	go func() {
+		defer close(ended)
+		status, err = s.daemon.wait(c, s.name)
+	}()
+	select {
+	case <-ended:
+	case <-ctx.Done():
+		s.stop(c, ended)
+		return 0, ctx.Err()
+	}
+	if rerr := s.daemon.remove(c, s.name); err == nil {
+		err = rerr
+	}
+	return status, err
+}
+
+// stop asks the service to end, and makes it.
+func (s *service) stop(ctx context.Context, ended <-chan struct{}) {
+	if err := s.daemon.kill(ctx, s.name, uint32(unix.SIGTERM)); err != nil {
+		say("service %s: stopping it: %v", s.name, err)
+	}
+	select {
+	case <-ended:
+		return
+	case <-time.After(s.options.stopTimeout):
+	}
+	say("service %s: did not stop within %s; killing it", s.name, s.options.stopTimeout)
+	_ = s.daemon.kill(ctx, s.name, uint32(unix.SIGKILL))
+	select {
+	case <-ended:
+	case <-time.After(5 * time.Second):
+		say("service %s: cannot be killed", s.name)
+	}
+}

@@ -1,0 +1,142 @@
+package kmod
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// parallel is how many modules are initialised at a time: more than there are
+// processors, as many wait for their devices.
+const parallel = 8
+
+// Coldplug loads the modules for all devices in /sys, and for those that come
+// to light thereby, until there are no new ones.
+func (l *Loader) Coldplug() error {
+	var mu sync.Mutex
+	var errs []error
+	seen := map[string]bool{}
+	for {
+		before := len(seen)
+		var wg sync.WaitGroup
+		slots := make(chan struct{}, parallel)
+		err := walk("/sys/devices", func(modalias string) {
+			if seen[modalias] {
+				return
+			}
+			seen[modalias] = true
+			wg.Go(func() {
+				slots <- struct{}{}
+				defer func() { <-slots }()
+				if err := l.Load(modalias); err != nil {
+					mu.Lock()
+					defer mu.Unlock()
+					errs = append(errs, err)
+				}
+			})
+		})
+		wg.Wait()
+		if err != nil {
+			errs = append(errs, err)
+		}
+		if len(seen) == before {
+			return errors.Join(errs...)
+		}
+	}
+}
+
+// walk calls found with the modalias of every device below dir. A device may
+// go while it is looked at.
+func walk(dir string, found func(modalias string)) error {
+	err := filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			if d != nil && d.IsDir() && name != dir {
+				return fs.SkipDir
+			}
+			if name != dir {
+				return nil
+			}
+			return err
+		}
+		if d.Name() != "modalias" || !d.Type().IsRegular() {
+			return nil
+		}
+		if text, err := os.ReadFile(name); err == nil && len(text) > 1 {
+			found(strings.TrimSpace(string(text)))
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("looking for devices: %w", err)
+	}
+	return nil
+}
+
+// LoadListed loads the modules named in the files of dir, one a line, as
+// modules-load.d(5) has it.
+func (l *Loader) LoadListed(dir string) error {
+	files, err := filepath.Glob(filepath.Join(dir, "*.conf"))
+	if err != nil {
+		return fmt.Errorf("looking for lists of modules: %w", err)
+	}
+	var errs []error
+	for _, f := range files {
+		err := eachLine(f, func(line string) {
+			if line[0] == ';' {
+				return
+			}
+			errs = append(errs, l.Load(line))
+		})
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// StaticNodes makes in dev the device nodes of modules.devname, the opening of
+// which loads their module.
+func (x *Index) StaticNodes(dev string) error {
+	var errs []error
+	err := eachLine(filepath.Join(x.dir, "modules.devname"), func(line string) {
+		if name, mode, number, ok := parseDevname(line); ok {
+			errs = append(errs, makeNode(filepath.Join(dev, name), mode, number))
+		}
+	})
+	return errors.Join(append(errs, err)...)
+}
+
+func makeNode(name string, mode uint32, number uint64) error {
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		return fmt.Errorf("making a device's directory: %w", err)
+	}
+	if err := unix.Mknod(name, mode, int(number)); err != nil && err != unix.EEXIST {
+		return fmt.Errorf("making device %s: %w", name, err)
+	}
+	return nil
+}
+
+// parseDevname reads "MODULE NAME cMAJOR:MINOR".
+func parseDevname(line string) (name string, mode uint32, number uint64, ok bool) {
+	f := strings.Fields(line)
+	if len(f) != 3 || f[2] == "" {
+		return "", 0, 0, false
+	}
+	switch f[2][0] {
+	case 'c':
+		mode = unix.S_IFCHR | 0o600
+	case 'b':
+		mode = unix.S_IFBLK | 0o600
+	default:
+		return "", 0, 0, false
+	}
+	major, minor, _ := strings.Cut(f[2][1:], ":")
+	ma, err1 := strconv.ParseUint(major, 10, 32)
+	mi, err2 := strconv.ParseUint(minor, 10, 32)
+	return f[1], mode, unix.Mkdev(uint32(ma), uint32(mi)), err1 == nil && err2 == nil
+}
