@@ -179,9 +179,13 @@ func (x *Index) parameters(module string) string {
 	var out []string
 	for _, a := range x.args {
 		m, name, ok := strings.Cut(a.Name, ".")
-		if ok && cmdline.Same(m, module) {
-			out = append(out, name+"="+a.Value)
+		if !ok || !cmdline.Same(m, module) {
+			continue
 		}
+		if a.Value != "" {
+			name += "=" + a.Value
+		}
+		out = append(out, name)
 	}
 	return strings.Join(out, " ")
 }

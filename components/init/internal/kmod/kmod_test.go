@@ -124,7 +124,7 @@ func TestLoad(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	want := "ring.ko(size=4 x=) virtio.ko() failover.ko() virtio-net.ko(napi_tx=1)"
+	want := "ring.ko(size=4 x) virtio.ko() failover.ko() virtio-net.ko(napi_tx=1)"
 	if s := strings.Join(got, " "); s != want {
 		t.Errorf("loaded %s, want %s", s, want)
 	}

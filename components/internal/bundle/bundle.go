@@ -1,0 +1,139 @@
+// Package bundle reads and prepares a container as the image builder lays it
+// out: a directory with config.json (the OCI runtime specification), rootfs,
+// and runtime.json, which says what is to be done around the container.
+package bundle
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/lkx-os/lkx/components/internal/mnt"
+)
+
+// Bundle is one container on the root file system.
+type Bundle struct {
+	Dir     string // absolute
+	Name    string // last element of Dir: "hello", "000-sysctl"
+	Runtime Runtime
+}
+
+// Runtime is runtime.json. Relative paths are below the container's rootfs.
+type Runtime struct {
+	Cgroups    []string    `json:"cgroups"`    // made before the container
+	Mounts     []mnt.Mount `json:"mounts"`     // made in the init's namespace, in order
+	Mkdir      []string    `json:"mkdir"`      // made after the mounts, 0755
+	Interfaces []Interface `json:"interfaces"` // moved to or made for the container
+	BindNS     BindNS      `json:"bindNS"`
+	Namespace  string      `json:"namespace"` // containerd's, "" for the default
+}
+
+// Interface is a network interface for a container.
+type Interface struct {
+	Name         string `json:"name"`
+	Add          string `json:"add"`          // type of the link to make; "" moves one that exists
+	Peer         string `json:"peer"`         // for veth: the other end, left in the init's namespace
+	CreateInRoot bool   `json:"createInRoot"` // made in the init's namespace, then moved
+}
+
+// BindNS are the files that the container's namespaces are bound to, "" for none.
+type BindNS struct {
+	Cgroup string `json:"cgroup"`
+	Ipc    string `json:"ipc"`
+	Mnt    string `json:"mnt"`
+	Net    string `json:"net"`
+	Pid    string `json:"pid"`
+	User   string `json:"user"`
+	Uts    string `json:"uts"`
+}
+
+// List reads the bundles below dir in name order; none where dir is missing.
+func List(dir string) ([]*Bundle, error) {
+	entries, err := os.ReadDir(dir)
+	if os.IsNotExist(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("listing containers: %w", err)
+	}
+	var out []*Bundle
+	for _, e := range entries {
+		if !e.IsDir() {
+			continue
+		}
+		b, err := Load(filepath.Join(dir, e.Name()))
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, b)
+	}
+	return out, nil
+}
+
+// Load reads the bundle in dir. A missing runtime.json asks for nothing.
+func Load(dir string) (*Bundle, error) {
+	b := &Bundle{Dir: dir, Name: filepath.Base(dir)}
+	text, err := os.ReadFile(filepath.Join(dir, "runtime.json"))
+	if os.IsNotExist(err) {
+		return b, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(text, &b.Runtime)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading %s/runtime.json: %w", dir, err)
+	}
+	return b, nil
+}
+
+// Rootfs is the container's root file system, absolute.
+func (b *Bundle) Rootfs() string { return filepath.Join(b.Dir, "rootfs") }
+
+// Spec is config.json for a runtime that is given it from another place: with
+// the root's path absolute, and in the given cgroup unless it names its own.
+func (b *Bundle) Spec(cgroup string) ([]byte, error) {
+	text, err := os.ReadFile(filepath.Join(b.Dir, "config.json"))
+	if err != nil {
+		return nil, fmt.Errorf("reading the container's config: %w", err)
+	}
+	out, err := b.patch(text, cgroup)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s/config.json: %w", b.Dir, err)
+	}
+	return out, nil
+}
+
+// patch leaves alone all of the spec that it does not know.
+func (b *Bundle) patch(text []byte, cgroup string) ([]byte, error) {
+	var spec map[string]any
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.UseNumber()
+	if err := d.Decode(&spec); err != nil {
+		return nil, err
+	}
+	root, linux := object(spec, "root"), object(spec, "linux")
+	path, _ := root["path"].(string)
+	if path == "" {
+		path = "rootfs"
+	}
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(b.Dir, path)
+	}
+	root["path"] = path
+	if own, _ := linux["cgroupsPath"].(string); own == "" {
+		linux["cgroupsPath"] = cgroup
+	}
+	return json.Marshal(spec)
+}
+
+// object is the object of that name in parent, made if it is missing.
+func object(parent map[string]any, name string) map[string]any {
+	o, ok := parent[name].(map[string]any)
+	if !ok {
+		o = map[string]any{}
+		parent[name] = o
+	}
+	return o
+}

@@ -1,0 +1,100 @@
+package bundle
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"reflect"
+	"testing"
+
+	"github.com/lkx-os/lkx/components/internal/mnt"
+)
+
+func write(t *testing.T, dir, name, text string) {
+	t.Helper()
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestList(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "001-b"), "runtime.json", `{
+	"cgroups": ["pods"],
+	"mounts": [{"destination": "/t", "type": "tmpfs", "source": "tmpfs", "options": ["size=1m"]}],
+	"mkdir": ["var/x"],
+	"interfaces": [{"name": "veth0", "add": "veth", "peer": "veth1", "createInRoot": true}],
+	"bindNS": {"net": "/run/netns/b", "cgroup": "", "ipc": "", "mnt": "", "pid": "", "user": "", "uts": ""},
+	"namespace": "other"}`)
+	write(t, filepath.Join(dir, "000-a"), "config.json", `{}`)
+	write(t, dir, "stray", "")
+	got, err := List(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []*Bundle{
+		{Dir: filepath.Join(dir, "000-a"), Name: "000-a"},
+		{Dir: filepath.Join(dir, "001-b"), Name: "001-b", Runtime: Runtime{
+			Cgroups:    []string{"pods"},
+			Mounts:     []mnt.Mount{{Destination: "/t", Type: "tmpfs", Source: "tmpfs", Options: []string{"size=1m"}}},
+			Mkdir:      []string{"var/x"},
+			Interfaces: []Interface{{Name: "veth0", Add: "veth", Peer: "veth1", CreateInRoot: true}},
+			BindNS:     BindNS{Net: "/run/netns/b"},
+			Namespace:  "other",
+		}},
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	if none, err := List(filepath.Join(dir, "missing")); err != nil || none != nil {
+		t.Errorf("a missing directory gave %v, %v", none, err)
+	}
+	write(t, filepath.Join(dir, "002-c"), "runtime.json", `{"mounts": 1}`)
+	if _, err := List(dir); err == nil {
+		t.Error("a broken runtime.json gave no error")
+	}
+}
+
+func TestSpec(t *testing.T) {
+	for _, c := range []struct{ in, root, cgroup string }{
+		{`{"root": {"path": "rootfs", "readonly": true}, "process": {"oomScoreAdj": -900}}`, "/c/x/rootfs", "/lkx/x"},
+		{`{"root": {"path": "/other"}, "linux": {"cgroupsPath": "/mine"}}`, "/other", "/mine"},
+		{`{}`, "/c/x/rootfs", "/lkx/x"},
+	} {
+		out, err := (&Bundle{Dir: "/c/x"}).patch([]byte(c.in), "/lkx/x")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got, in map[string]any
+		if err := json.Unmarshal(out, &got); err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal([]byte(c.in), &in); err != nil {
+			t.Fatal(err)
+		}
+		if r := object(got, "root")["path"]; r != c.root {
+			t.Errorf("%s: root %v, want %s", c.in, r, c.root)
+		}
+		if g := object(got, "linux")["cgroupsPath"]; g != c.cgroup {
+			t.Errorf("%s: cgroup %v, want %s", c.in, g, c.cgroup)
+		}
+		if !reflect.DeepEqual(got["process"], in["process"]) {
+			t.Errorf("%s: the process became %v", c.in, got["process"])
+		}
+	}
+	if _, err := (&Bundle{Dir: "/c/x"}).patch([]byte("{"), ""); err == nil {
+		t.Error("broken JSON gave no error")
+	}
+}
+
+func TestPath(t *testing.T) {
+	b := &Bundle{Dir: "/c/x"}
+	for in, want := range map[string]string{"/a//b": "/a/b", "a": "/c/x/rootfs/a", "../../up": "/c/x/rootfs/up"} {
+		if got := b.path(in); got != want {
+			t.Errorf("path(%q) = %q, want %q", in, got, want)
+		}
+	}
+}

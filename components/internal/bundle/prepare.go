@@ -1,0 +1,89 @@
+package bundle
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/lkx-os/lkx/components/internal/mnt"
+)
+
+// Prepare makes what runtime.json asks for before the container starts: its
+// mounts, directories and cgroups. What is mounted already stays, so that it
+// can be done again for a container that comes back.
+func (b *Bundle) Prepare() error {
+	mounted, err := mnt.Points()
+	if err != nil {
+		return err
+	}
+	made := map[string]bool{}
+	for _, m := range b.Runtime.Mounts {
+		m.Destination = b.path(m.Destination)
+		if slices.Contains(mounted, m.Destination) && !made[m.Destination] {
+			continue
+		}
+		made[m.Destination] = true
+		if err := m.Do(); err != nil {
+			return err
+		}
+	}
+	for _, dir := range b.Runtime.Mkdir {
+		if err := os.MkdirAll(b.path(dir), 0o755); err != nil {
+			return fmt.Errorf("making a directory for the container: %w", err)
+		}
+	}
+	for _, cg := range b.Runtime.Cgroups {
+		if err := os.MkdirAll(filepath.Join("/sys/fs/cgroup", cg), 0o755); err != nil {
+			return fmt.Errorf("making a cgroup for the container: %w", err)
+		}
+	}
+	return nil
+}
+
+func (b *Bundle) path(name string) string {
+	if filepath.IsAbs(name) {
+		return filepath.Clean(name)
+	}
+	return filepath.Join(b.Rootfs(), filepath.Join("/", name))
+}
+
+// Attach does what runtime.json asks for when the container's process pid is
+// there but has not run yet: its network interfaces, and its namespaces bound
+// to files.
+func (b *Bundle) Attach(pid int) error {
+	for _, i := range b.Runtime.Interfaces {
+		if err := i.give(pid); err != nil {
+			return fmt.Errorf("interface %s: %w", i.Name, err)
+		}
+	}
+	ns := b.Runtime.BindNS
+	for _, n := range []struct{ name, file string }{
+		{"cgroup", ns.Cgroup},
+		{"ipc", ns.Ipc},
+		{"mnt", ns.Mnt},
+		{"net", ns.Net},
+		{"pid", ns.Pid},
+		{"user", ns.User},
+		{"uts", ns.Uts},
+	} {
+		if n.file == "" {
+			continue
+		}
+		if err := mnt.BindFile(fmt.Sprintf("/proc/%d/ns/%s", pid, n.name), b.path(n.file)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Release lets go of the container's root file system and of the memory that
+// what it wrote there takes. Its other mounts may be for others, and stay.
+func (b *Bundle) Release() error {
+	for _, dir := range []string{b.Rootfs(), filepath.Join(b.Dir, "tmp")} {
+		if err := mnt.Detach(dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
