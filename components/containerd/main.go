@@ -1,5 +1,5 @@
 // Command containerd is containerd with the plugins that run services, and no
-// others: no CRI, no snapshotters, no image transfer. Services bring their root
+// others: no CRI, no image transfer. Services bring their root
 // file systems with them, so there is nothing to pull or to unpack.
 package main
 
@@ -35,6 +35,7 @@ import (
 	_ "github.com/containerd/containerd/v2/plugins/services/tasks"
 	_ "github.com/containerd/containerd/v2/plugins/services/version"
 	_ "github.com/containerd/containerd/v2/plugins/services/warning"
+	_ "github.com/containerd/containerd/v2/plugins/snapshots/native/plugin" // the metadata store wants one
 )
 
 func main() {

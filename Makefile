@@ -1,0 +1,49 @@
+# Everything that is built, downloaded or started lives in .build/.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+GO_FILES := $(shell git ls-files '*.go' go.mod go.sum 2>/dev/null)
+IMAGE_FILES := $(shell git ls-files components Dockerfile docker-bake.hcl hack 2>/dev/null)
+
+.PHONY: help
+help: ## Show this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
+
+.PHONY: demo
+demo: ## Build lkx, its images and examples/minimal.yml, and boot it (installs what it needs)
+	@hack/demo.sh
+
+.PHONY: test
+test: ## Run all tests: unit, golden, conformance, end-to-end with BuildKit and QEMU
+	@hack/test.sh
+
+.PHONY: test-full
+test-full: ## The same, and what takes long: fuzzing, more boots
+	@LKX_TEST_FULL=1 hack/test.sh
+
+.PHONY: lint
+lint: ## gofumpt, go vet, staticcheck, and that generated files are fresh
+	@hack/lint.sh
+
+.PHONY: build
+build: .build/bin/lkx ## Build .build/bin/lkx
+
+.build/bin/lkx: $(GO_FILES)
+	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o $@ ./cmd/lkx
+
+.PHONY: images
+images: .build/images/index.json ## Build the frontend and the component images into .build/images
+
+.build/images/index.json: $(GO_FILES) $(IMAGE_FILES)
+	@hack/tools.sh
+	@hack/daemon.sh start
+	@hack/images.sh
+
+.PHONY: push
+push: images ## Push them to a registry: make push REGISTRY=ghcr.io/me
+	@hack/push.sh "$(REGISTRY)"
+
+.PHONY: clean
+clean: ## Stop the daemons and remove .build
+	@hack/daemon.sh stop
+	@rm -rf .build

@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Runs every test there is, from nothing: installs what is missing, lints,
+# builds the images, starts buildkitd and a registry, and closes with go test's
+# own lines.
+. "$(dirname "$0")/lib.sh"
+cd "$ROOT"
+trap '"$ROOT/hack/daemon.sh" stop' EXIT
+export LKX_PROGRESS=plain
+
+began=$SECONDS
+hack/deps.sh test
+hack/tools.sh lint
+hack/lint.sh
+make --no-print-directory build
+hack/daemon.sh start
+say "building the images"
+make --no-print-directory images >"$BUILD/images.log" 2>&1 || { tail -50 "$BUILD/images.log" >&2; die "building the images"; }
+say "images are built, $((SECONDS - began)) s after the start"
+
+builder_env
+export LKX_TEST_E2E=1 LKX_TEST_BIN=$BIN LKX_TEST_IMAGES=$BUILD/images
+(cd components && go test ./...)
+go test -timeout 25m ./...
