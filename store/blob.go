@@ -52,7 +52,7 @@ func (s *Store) blob(ctx context.Context, name reference.Named, desc ocispec.Des
 		}
 	}
 	if s.remote == nil {
-		return "", fmt.Errorf("%s %s is not in the store, and the network is off", kind(desc.MediaType), desc.Digest)
+		return "", fmt.Errorf("%s %s is in no layout, and the network is off", kind(desc.MediaType), desc.Digest)
 	}
 	return s.layout.blob(desc.Digest), s.fetch(ctx, name, desc)
 }
@@ -206,7 +206,10 @@ func (p *partial) verify() error {
 	if got == p.want.Digest {
 		return nil
 	}
-	return errors.Join(mismatch(p.want, got), p.reset())
+	if err := p.reset(); err != nil {
+		return err
+	}
+	return mismatch(p.want, got)
 }
 
 // abandon closes the download, to be continued by a later run unless it is of

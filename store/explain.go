@@ -20,8 +20,9 @@ import (
 // hostError is what a host did, in one line for people. It wraps the error of
 // the client, whose text is for developers.
 type hostError struct {
-	text string
-	err  error
+	text        string
+	err         error
+	unreachable bool
 }
 
 func (e *hostError) Error() string { return e.text }
@@ -33,16 +34,15 @@ func (h *host) explain(ctx context.Context, err error) error {
 		if !errors.Is(cause, errStalled) {
 			return cause
 		}
-		return &hostError{fmt.Sprintf("waiting for %s: %v", h.title, cause), cause}
+		return &hostError{fmt.Sprintf("waiting for %s: %v", h.title, cause), cause, true}
 	}
 	say := func(format string, args ...any) error {
-		return &hostError{fmt.Sprintf(format, args...), err}
+		return &hostError{fmt.Sprintf(format, args...), err, errors.As(err, new(*url.Error))}
 	}
-	var status remoteerrors.ErrUnexpectedStatus
 	var netErr *url.Error
 	switch {
-	case errors.As(err, &status):
-		return say("%s", h.explainStatus(status.StatusCode, err))
+	case status(err) != 0:
+		return say("%s", h.explainStatus(status(err), err))
 	case errors.Is(err, docker.ErrInvalidAuthorization):
 		return say("%s", h.explainStatus(http.StatusUnauthorized, err))
 	case errdefs.IsNotFound(err):
@@ -58,6 +58,15 @@ func (h *host) explain(ctx context.Context, err error) error {
 		return say("reading from %s: %s", h.title, plainNet(err))
 	}
 	return say("asking %s: %v", h.title, oneLine(err))
+}
+
+// status is the HTTP status in err, or 0.
+func status(err error) int {
+	var s remoteerrors.ErrUnexpectedStatus
+	if errors.As(err, &s) {
+		return s.StatusCode
+	}
+	return 0
 }
 
 func (h *host) explainStatus(code int, err error) string {
@@ -114,9 +123,8 @@ func isTimeout(err error) bool {
 
 // transient tells whether an error may be gone at the next attempt.
 func transient(err error) bool {
-	var status remoteerrors.ErrUnexpectedStatus
-	if errors.As(err, &status) {
-		return status.StatusCode >= 500 || status.StatusCode == http.StatusTooManyRequests || status.StatusCode == http.StatusRequestTimeout
+	if code := status(err); code != 0 {
+		return code >= 500 || code == http.StatusTooManyRequests || code == http.StatusRequestTimeout
 	}
 	var dns *net.DNSError
 	if errors.As(err, &dns) {

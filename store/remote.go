@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/containerd/containerd/v2/core/images"
@@ -26,7 +27,7 @@ const (
 	backOff      = time.Second / 4  // before the second attempt; doubles
 	resolveLimit = time.Minute      // for asking one host what a name means
 	stallLimit   = time.Minute / 2  // without a byte
-	dialLimit    = 10 * time.Second // for a connection
+	dialLimit    = 5 * time.Second  // for a connection
 )
 
 // errStalled ends an attempt that makes no progress.
@@ -49,6 +50,8 @@ type host struct {
 	addr     string // host, and port if any
 	resolver remotes.Resolver
 	creds    *credentials
+	last     bool                      // there is no other to ask
+	dead     atomic.Pointer[hostError] // why it could not be reached
 }
 
 func newRemote(mirrors map[string][]string, dockerConfig string) (*remote, error) {
@@ -101,16 +104,17 @@ func (r *remote) at(registry string) ([]*host, error) {
 		}
 		hosts = append(hosts, r.host(title, scheme, u.Host, u.Path))
 		if u.Host == registry {
-			// The registry itself, given another scheme: nobody else to ask.
-			r.hosts[registry] = hosts
-			return hosts, nil
+			break // the registry itself, given another scheme: nobody else to ask
 		}
 	}
-	addr, err := docker.DefaultHost(registry)
-	if err != nil {
-		return nil, err
+	if n := len(hosts); n == 0 || hosts[n-1].addr != registry {
+		addr, err := docker.DefaultHost(registry)
+		if err != nil {
+			return nil, err
+		}
+		hosts = append(hosts, r.host("registry "+registry, "", addr, ""))
 	}
-	hosts = append(hosts, r.host("registry "+registry, "", addr, ""))
+	hosts[len(hosts)-1].last = true
 	r.hosts[registry] = hosts
 	return hosts, nil
 }
@@ -142,7 +146,8 @@ func (r *remote) host(title, scheme, addr, prefix string) *host {
 }
 
 // each asks one host after another until do succeeds. Its error tells what all
-// of them said, the registry first.
+// of them said, the registry first. A mirror that cannot be reached is not
+// asked again.
 func (r *remote) each(ctx context.Context, name reference.Named, do func(context.Context, *host) error) error {
 	hosts, err := r.at(reference.Domain(name))
 	if err != nil {
@@ -151,7 +156,12 @@ func (r *remote) each(ctx context.Context, name reference.Named, do func(context
 	ctx = log.WithLogger(ctx, r.log)
 	var said error
 	for _, h := range hosts {
-		err := do(ctx, h)
+		var err error
+		if dead := h.dead.Load(); dead != nil && !h.last {
+			err = dead
+		} else {
+			err = do(ctx, h)
+		}
 		if err == nil {
 			return nil
 		}
@@ -161,6 +171,9 @@ func (r *remote) each(ctx context.Context, name reference.Named, do func(context
 		var e *hostError
 		if !errors.As(err, &e) && !errors.Is(err, errMismatch) {
 			return err // ours: a full disk, say
+		}
+		if e != nil && e.unreachable {
+			h.dead.Store(e)
 		}
 		if said == nil {
 			said = err
@@ -205,10 +218,13 @@ func (r *remote) fetch(ctx context.Context, name reference.Named, desc ocispec.D
 			err := h.copy(ctx, f, desc, p)
 			switch {
 			case err == nil:
-				return p.verify()
+				if err := p.verify(); err != nil {
+					return fmt.Errorf("%w from %s", err, h.title)
+				}
+				return nil
 			case p.size > before:
 				try, wait = 0, backOff
-			case try == attempts || !transient(err):
+			case try == attempts || !h.last || !transient(err):
 				return err
 			}
 			select {
@@ -253,8 +269,8 @@ func (h *host) copy(ctx context.Context, f remotes.Fetcher, desc ocispec.Descrip
 		if p.size == desc.Size {
 			break
 		}
-		if errors.Is(err, io.EOF) {
-			return &hostError{fmt.Sprintf("%s sent %d of the %d bytes of %s %s", h.title, p.size, desc.Size, kind(desc.MediaType), desc.Digest), io.ErrUnexpectedEOF}
+		if errors.Is(err, io.EOF) || status(err) == http.StatusRequestedRangeNotSatisfiable {
+			return &hostError{fmt.Sprintf("%s has %d of the %d bytes of %s %s", h.title, p.size, desc.Size, kind(desc.MediaType), desc.Digest), io.ErrUnexpectedEOF, false}
 		}
 		if err != nil {
 			return h.explain(ctx, err)
