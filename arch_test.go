@@ -3,6 +3,7 @@ package lkx_test
 import (
 	"go/build"
 	"io/fs"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -17,7 +18,6 @@ const module = "github.com/lkx-os/lkx/"
 var arrows = []struct{ pkg, may string }{
 	{".", ""},
 	{"internal/source", ""},
-	{"internal/golden", ""},
 	{"tree", ""},
 	{"runner", ""},
 	{"runner/*", "runner"},
@@ -27,12 +27,17 @@ var arrows = []struct{ pkg, may string }{
 	{"plan", "internal/source manifest oci"},
 	{"llbgen", "plan"},
 	{"assemble", "plan tree"},
+	{"store", "assemble plan"},
 	{"formats", "exporters/* tree"},
+	{"execop", "assemble formats plan tree"},
 	{"frontend", "formats internal/source llbgen manifest plan"},
-	{"engine", "assemble formats frontend internal/source manifest plan"},
-	{"cmd/frontend", "formats frontend tree"},
-	{"cmd/lkx", "engine formats internal/source manifest plan runner/*"},
+	{"engine", "assemble formats frontend internal/source manifest plan tree"},
+	{"cmd/frontend", "execop frontend plan"},
+	{"cmd/lkx", "engine execop formats internal/source manifest plan runner runner/* store"},
 }
+
+// daemonFree is what must build and run without BuildKit.
+var daemonFree = []string{"manifest", "oci", "plan", "tree", "assemble", "store", "exporters/...", "formats", "execop", "runner/..."}
 
 func TestArrows(t *testing.T) {
 	may := map[string][]string{}
@@ -49,7 +54,7 @@ func TestArrows(t *testing.T) {
 		if err != nil || !d.IsDir() {
 			return err
 		}
-		if d.Name() == "testdata" || d.Name() == "components" {
+		if dir != "." && (strings.HasPrefix(d.Name(), ".") || slices.Contains(notOurs, d.Name())) {
 			return filepath.SkipDir
 		}
 		p, err := build.ImportDir(dir, 0)
@@ -77,6 +82,25 @@ func TestArrows(t *testing.T) {
 	for pkg := range may {
 		if !seen[pkg] {
 			t.Errorf("arrows names %s, which does not exist", pkg)
+		}
+	}
+}
+
+// notOurs are directories with packages of other modules, or none.
+var notOurs = []string{"components", "testdata", "tools"}
+
+func TestDaemonFree(t *testing.T) {
+	args := []string{"list", "-deps"}
+	for _, pkg := range daemonFree {
+		args = append(args, "./"+pkg)
+	}
+	out, err := exec.Command("go", args...).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for dep := range strings.FieldsSeq(string(out)) {
+		if strings.HasPrefix(dep, "github.com/moby/buildkit") {
+			t.Errorf("a package that must do without BuildKit depends on %s; find it with go mod why", dep)
 		}
 	}
 }

@@ -102,8 +102,11 @@ func (d *decoder) checkFile(f *File, at string) {
 		key string
 		set bool
 	}{
-		{"directory", f.Directory}, {"symlink", f.Symlink != ""}, {"contents", f.Contents != nil},
-		{"source", f.Source != ""}, {"metadata", f.Metadata != ""},
+		{"directory", f.Directory},
+		{"symlink", f.Symlink != ""},
+		{"contents", f.Contents != nil},
+		{"source", f.Source != ""},
+		{"metadata", f.Metadata != ""},
 	} {
 		if k.set {
 			given = append(given, k.key)

@@ -82,7 +82,9 @@ func resources(r *manifest.Resources) *specs.LinuxResources {
 	}
 	if m := r.Memory; m != nil {
 		out.Memory = &specs.LinuxMemory{
-			Limit: m.Limit, Reservation: m.Reservation, Swap: m.Swap, Kernel: m.Kernel, KernelTCP: m.KernelTCP,
+			Limit: m.Limit, Reservation: m.Reservation, Swap: m.Swap, KernelTCP: m.KernelTCP,
+			//lint:ignore SA1019 manifests may set it: kernels with cgroup v1 still read it
+			Kernel:     m.Kernel,
 			Swappiness: m.Swappiness, DisableOOMKiller: m.DisableOOMKiller,
 		}
 	}

@@ -17,9 +17,9 @@ import (
 
 	"github.com/lkx-os/lkx/engine"
 	"github.com/lkx-os/lkx/formats"
-	"github.com/lkx-os/lkx/images"
 	"github.com/lkx-os/lkx/internal/source"
 	"github.com/lkx-os/lkx/manifest"
+	"github.com/lkx-os/lkx/store"
 )
 
 // buildFlags are the options of "lkx build".
@@ -167,7 +167,7 @@ func (f *buildFlags) engine(show *display) (engine.Engine, error) {
 }
 
 // open opens the image store.
-func (f *imageFlags) open(progress func(images.Event)) (*images.Store, error) {
+func (f *imageFlags) open(progress func(store.Event)) (*store.Store, error) {
 	dir := cmp.Or(f.store, os.Getenv("LKX_STORE"))
 	if dir == "" {
 		cache, err := os.UserCacheDir()
@@ -184,7 +184,7 @@ func (f *imageFlags) open(progress func(images.Event)) (*images.Store, error) {
 		}
 		mirrors[host] = append(mirrors[host], url)
 	}
-	s, err := images.Open(dir, images.Options{Layouts: f.layouts, Mirrors: mirrors, Progress: progress})
+	s, err := store.Open(dir, store.Options{Layouts: f.layouts, Mirrors: mirrors, Progress: progress})
 	if err != nil && f.store == "" && errors.Is(err, os.ErrPermission) {
 		return nil, fmt.Errorf("%w; name another place with --store", err)
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/moby/buildkit/util/progress/progressui"
 	"github.com/opencontainers/go-digest"
 
-	"github.com/lkx-os/lkx/images"
+	"github.com/lkx-os/lkx/store"
 )
 
 // display shows a build's progress: bars on a terminal, lines elsewhere.
@@ -64,7 +64,7 @@ func (d *display) send(s *client.SolveStatus) {
 }
 
 // pull shows how far a blob is.
-func (d *display) pull(e images.Event) {
+func (d *display) pull(e store.Event) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed {
