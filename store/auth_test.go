@@ -3,10 +3,13 @@ package store_test
 import (
 	"encoding/base64"
 	"fmt"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/lkx-os/lkx/store"
@@ -86,8 +89,11 @@ func TestMirrors(t *testing.T) {
 	c := newContent()
 	tar := tarball(t, "f", 100_000)
 	img := c.image(t, "linux/amd64", gz(tar))
-	c.names["proxy/o/x:1"], c.names["o/x:1"] = img.Digest, img.Digest
-	good, empty := serve(t, c), serve(t, newContent())
+	c.names["o/x:1"] = img.Digest
+	behind := newContent()
+	behind.blobs, behind.types = c.blobs, c.types
+	behind.names["proxy/o/x:1"] = img.Digest
+	good, empty, prefixed := serve(t, c), serve(t, newContent()), serve(t, behind)
 	lying := serve(t, c)
 	lying.setFault(func(_ http.ResponseWriter, req *http.Request, data []byte) []byte {
 		if strings.Contains(req.URL.Path, "/blobs/") {
@@ -104,8 +110,8 @@ func TestMirrors(t *testing.T) {
 	}{
 		{"none", nil, "connecting to 127.0.0.1:2: connection refused"},
 		{"up", []string{good.URL}, ""},
-		{"prefix", []string{good.URL + "/proxy/"}, ""},
-		{"no scheme", []string{good.host() + "/proxy"}, ""},
+		{"prefix", []string{prefixed.URL + "/proxy/"}, ""},
+		{"no scheme", []string{prefixed.host() + "/proxy"}, ""},
 		{"after a dead one", []string{dead, good.URL}, ""},
 		{"after an empty one", []string{empty.URL, good.URL}, ""},
 		{"after a lying one", []string{lying.URL, good.URL}, ""},
@@ -124,4 +130,29 @@ func TestMirrors(t *testing.T) {
 	// The registry itself, over another scheme, is asked once.
 	s := open(t, t.TempDir(), store.Options{Mirrors: map[string][]string{registry: {"https://" + registry}}})
 	mustFail(t, s, ref, "linux/amd64", ref+": connecting to 127.0.0.1:2: connection refused")
+}
+
+// A mirror that cannot be reached does not slow down every blob.
+func TestDeadMirror(t *testing.T) {
+	c := newContent()
+	tar := tarball(t, "f", 1000)
+	c.names["x:1"] = c.image(t, "linux/amd64", gz(tar)).Digest
+	good := serve(t, c)
+	hangUp := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
+	defer hangUp.Close()
+	var asked atomic.Int32
+	hangUp.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateActive {
+			asked.Add(1)
+		}
+	}
+	s := open(t, t.TempDir(), store.Options{Mirrors: map[string][]string{"127.0.0.1:2": {hangUp.URL, good.URL}}})
+	if _, err := s.Resolve(t.Context(), "127.0.0.1:2/x:1", "linux/amd64"); err != nil {
+		t.Fatal(err)
+	}
+	first := asked.Load()
+	mustPull(t, s, "127.0.0.1:2/x:1", "linux/amd64", tar)
+	if first == 0 || asked.Load() != first {
+		t.Errorf("asked %d times, then %d", first, asked.Load())
+	}
 }

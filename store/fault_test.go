@@ -155,14 +155,14 @@ func TestErrors(t *testing.T) {
 	c.names["junk:1"] = c.add(ocispec.MediaTypeImageManifest, []byte(`{}`)).Digest
 	s := open(t, t.TempDir(), store.Options{})
 	for ref, want := range map[string]string{
-		host + "/x:2":         "not found in registry " + host + " (404)",
-		host + "/y":           "not found in registry " + host + " (404)",
+		host + "/x:2":          "not found in registry " + host + " (404)",
+		host + "/y":            "not found in registry " + host + " (404)",
 		host + "/x@" + nowhere: "not found in registry " + host + " (404)",
-		dead + "/x:1":         "connecting to " + dead + ": connection refused",
-		host + "/foreign:1":   "layer sha256:* is foreign (application/vnd.docker.image.rootfs.foreign.diff.tar.gzip): registries do not have its contents",
-		host + "/schema1:1":   "manifest sha256:* is of docker's schema 1, which is no longer in use: build or push the image again",
-		host + "/chart:1":     "not an image to run: its config is application/vnd.cncf.helm.config.v1+json",
-		host + "/junk:1":      "sha256:* is neither an image manifest nor an index",
+		dead + "/x:1":          "connecting to " + dead + ": connection refused",
+		host + "/foreign:1":    "layer sha256:* is foreign (application/vnd.docker.image.rootfs.foreign.diff.tar.gzip): registries do not have its contents",
+		host + "/schema1:1":    "manifest sha256:* is of docker's schema 1, which is no longer in use: build or push the image again",
+		host + "/chart:1":      "not an image to run: its config is application/vnd.cncf.helm.config.v1+json",
+		host + "/junk:1":       "sha256:* is neither an image manifest nor an index",
 	} {
 		full := ref
 		if !strings.Contains(strings.TrimPrefix(ref, host), ":") && ref != dead+"/x:1" {

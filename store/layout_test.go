@@ -54,6 +54,22 @@ func TestLayouts(t *testing.T) {
 	}
 }
 
+// What a layout has of a registry's image is not fetched; the store then does
+// not have the image whole, and does not say so.
+func TestSharedLayer(t *testing.T) {
+	here, there := newContent(), newContent()
+	base, top := tarball(t, "base", 1000), tarball(t, "top", 1000)
+	src := here.layoutDir(t, named(here.image(t, "linux/amd64", gz(base)), refName, "base:1"))
+	there.names["x:1"] = there.image(t, "linux/amd64", gz(base), gz(top)).Digest
+	r := serve(t, there)
+	dir := t.TempDir()
+	mustPull(t, open(t, dir, store.Options{Layouts: []string{src}}), r.host()+"/x:1", "linux/amd64", base, top)
+	if r.count("GET blobs") != 2 { // config and top
+		t.Errorf("fetched:\n%s", strings.Join(r.log, "\n"))
+	}
+	mustFail(t, open(t, dir, store.Options{Offline: true}), r.host()+"/x:1", "linux/amd64", r.host()+"/x:1: not in the store, and the network is off")
+}
+
 // A layout is somebody else's: what is wrong in it is told, with the place.
 func TestBadLayout(t *testing.T) {
 	c := newContent()

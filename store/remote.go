@@ -23,11 +23,11 @@ import (
 )
 
 const (
-	attempts     = 4                // at one host, without any progress
-	backOff      = time.Second / 4  // before the second attempt; doubles
-	resolveLimit = time.Minute      // for asking one host what a name means
-	stallLimit   = time.Minute / 2  // without a byte
-	dialLimit    = 5 * time.Second  // for a connection
+	attempts     = 4               // at one host, without any progress
+	backOff      = time.Second / 4 // before the second attempt; doubles
+	resolveLimit = time.Minute     // for asking one host what a name means
+	stallLimit   = time.Minute / 2 // without a byte
+	dialLimit    = 5 * time.Second // for a connection
 )
 
 // errStalled ends an attempt that makes no progress.

@@ -219,6 +219,7 @@ func TestProgress(t *testing.T) {
 			return
 		}
 		defer busy.Unlock()
+		time.Sleep(time.Millisecond)
 		key := e.Op + " " + e.Digest
 		if e.Ref != r.host()+"/p:1" || e.Done < last[key] || e.Done > e.Total || finished[key] || e.Finished != (e.Done == e.Total) {
 			t.Errorf("event %+v after %d", e, last[key])
@@ -239,6 +240,25 @@ func TestProgress(t *testing.T) {
 	}
 	if pulls != 4 || unpacks != 2 { // manifest, config, two layers
 		t.Errorf("%d pulls, %d unpacks", pulls, unpacks)
+	}
+}
+
+// A tag that moved has one meaning, the new one.
+func TestTagMoves(t *testing.T) {
+	c := newContent()
+	r := serve(t, c)
+	dir := t.TempDir()
+	s := open(t, dir, store.Options{})
+	for _, name := range []string{"before", "after"} {
+		tar := tarball(t, name, 100)
+		img := c.image(t, "linux/amd64", gz(tar))
+		c.names["m:1"] = img.Digest
+		mustPull(t, s, r.host()+"/m:1", "linux/amd64", tar)
+		mustPull(t, open(t, dir, store.Options{Offline: true}), r.host()+"/m:1", "linux/amd64", tar)
+		index, err := os.ReadFile(filepath.Join(dir, "index.json"))
+		if err != nil || bytes.Count(index, []byte(`"digest"`)) != 1 || !bytes.Contains(index, []byte(img.Digest)) {
+			t.Errorf("index.json: %s, %v", index, err)
+		}
 	}
 }
 
