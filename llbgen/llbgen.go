@@ -121,9 +121,9 @@ func (o Options) exec(job *plan.Job, name string, s *plan.Step, extra ...llb.Run
 	if s != nil {
 		opts = append(opts, o.location(s))
 		names = []string{s.Name, s.Title}
-		if s.NeedsContext() {
-			opts = append(opts, llb.AddMount(plan.ContextDir, o.Context(s.ContextPaths()), llb.Readonly))
-		}
+	}
+	if paths := job.ContextPaths(); len(paths) > 0 {
+		opts = append(opts, llb.AddMount(plan.ContextDir, o.Context(paths), llb.Readonly))
 	}
 	if o.NoCache != nil && o.NoCache(names...) {
 		opts = append(opts, llb.IgnoreCache)

@@ -53,3 +53,12 @@ func (j *Job) Images() []Image {
 	}
 	return Images(steps...)
 }
+
+// ContextPaths are the paths of the build context that j reads.
+func (j *Job) ContextPaths() []string {
+	var out []string
+	for i := range j.Steps {
+		out = append(out, j.Steps[i].contextPaths()...)
+	}
+	return out
+}

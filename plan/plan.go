@@ -76,11 +76,8 @@ type Step struct {
 // FilesSource is the Source of what no image brought, as LinuxKit names it.
 const FilesSource = "linuxkit.files"
 
-// NeedsContext tells whether s holds files of the build context.
-func (s *Step) NeedsContext() bool { return len(s.ContextPaths()) > 0 }
-
-// ContextPaths are the paths of the build context that s reads.
-func (s *Step) ContextPaths() []string {
+// contextPaths are the paths of the build context that s reads.
+func (s *Step) contextPaths() []string {
 	var out []string
 	for _, f := range s.Files {
 		if f.Source != "" {
