@@ -3,7 +3,6 @@ package store_test
 import (
 	"encoding/base64"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -138,14 +137,12 @@ func TestDeadMirror(t *testing.T) {
 	tar := tarball(t, "f", 1000)
 	c.names["x:1"] = c.image(t, "linux/amd64", gz(tar)).Digest
 	good := serve(t, c)
-	hangUp := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
-	defer hangUp.Close()
 	var asked atomic.Int32
-	hangUp.Config.ConnState = func(_ net.Conn, state http.ConnState) {
-		if state == http.StateActive {
-			asked.Add(1)
-		}
-	}
+	hangUp := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		asked.Add(1)
+		panic(http.ErrAbortHandler)
+	}))
+	defer hangUp.Close()
 	s := open(t, t.TempDir(), store.Options{Mirrors: map[string][]string{"127.0.0.1:2": {hangUp.URL, good.URL}}})
 	if _, err := s.Resolve(t.Context(), "127.0.0.1:2/x:1", "linux/amd64"); err != nil {
 		t.Fatal(err)
