@@ -18,7 +18,12 @@ type Machine struct {
 	Disks   []Disk
 	Publish []Port
 
-	// PowerDown presses the power button when something is received; nil never.
+	// NoReboot makes a restart of the guest an error that ends Run. A kernel
+	// told panic=N restarts when it panics.
+	NoReboot bool
+
+	// PowerDown presses the power button each time something is received, and
+	// once when it is closed; nil never does.
 	PowerDown <-chan struct{}
 }
 
@@ -41,6 +46,8 @@ type Port struct {
 // Runner boots machines.
 type Runner interface {
 	// Run boots m, joins its console to the streams, and returns nil when it
-	// was powered off. stdin may be nil. Cancelling ctx pulls the plug.
+	// was powered off: by itself, by the power button, or by the user at the
+	// console. stdin may be nil. Cancelling ctx pulls the plug; the error is
+	// then ctx's cause.
 	Run(ctx context.Context, m Machine, stdin io.Reader, stdout io.Writer) error
 }

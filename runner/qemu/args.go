@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
@@ -17,23 +18,20 @@ import (
 // defaultMemory is that of a machine which does not say, in bytes.
 const defaultMemory = 1 << 30
 
-// arguments are QEMU's for m. qmp is the path of its control socket.
-func arguments(m runner.Machine, qmp, accel string) ([]string, error) {
-	machine, cpu := "q35", "max"
-	if m.Arch == "arm64" {
-		machine = "virt"
-	}
-	if accel == "kvm" {
-		cpu = "host"
-	}
+// arguments are QEMU's for m. It inherits its control connection as monitorFD.
+func arguments(m runner.Machine, accel string) ([]string, error) {
 	out := []string{
 		"-nodefaults", "-no-user-config", "-display", "none",
-		"-machine", machine, "-accel", accel, "-cpu", cpu,
+		"-machine", machines[m.Arch], "-accel", accel, "-cpu", cpu(m.Arch, accel),
 		"-smp", strconv.Itoa(cmp.Or(m.CPUs, 1)),
 		"-m", strconv.FormatInt(cmp.Or(m.Memory, defaultMemory)>>20, 10) + "M",
 		"-chardev", "stdio,id=console,mux=on,signal=off", "-serial", "chardev:console", "-mon", "chardev=console",
-		"-qmp", "unix:" + escape(qmp) + ",server=on,wait=off",
+		"-chardev", fmt.Sprintf("socket,id=control,fd=%d", monitorFD), "-mon", "chardev=control,mode=control",
 		"-object", "rng-random,id=rng,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=rng",
+		"-device", "pvpanic-pci", // tells us of a kernel panic
+	}
+	if m.NoReboot {
+		out = append(out, "-no-reboot")
 	}
 	if m.Kernel != "" {
 		out = append(out, "-kernel", m.Kernel, "-append", m.Cmdline)
@@ -45,23 +43,53 @@ func arguments(m runner.Machine, qmp, accel string) ([]string, error) {
 	for _, p := range m.Publish {
 		net += fmt.Sprintf(",hostfwd=%s:%s:%d-:%d", p.Proto, p.Addr, p.Host, p.Guest)
 	}
-	out = append(out, "-netdev", net, "-device", "virtio-net-pci,netdev=net")
+	// No boot ROM: nothing boots from the network, and QEMU's may be missing.
+	out = append(out, "-netdev", net, "-device", "virtio-net-pci,netdev=net,romfile=")
 	for i, d := range m.Disks {
-		format, err := diskFormat(d)
+		drive, device, err := disk(i, d)
 		if err != nil {
 			return nil, err
-		}
-		drive := fmt.Sprintf("if=none,id=disk%d,file=%s,format=%s", i, escape(d.Path), format)
-		device := fmt.Sprintf("virtio-blk-pci,drive=disk%d", i)
-		if d.ReadOnly {
-			drive += ",read-only=on"
-		}
-		if d.Serial != "" {
-			device += ",serial=" + escape(d.Serial)
 		}
 		out = append(out, "-drive", drive, "-device", device)
 	}
 	return out, nil
+}
+
+// machines are QEMU's names of the machine for an architecture.
+var machines = map[string]string{"amd64": "q35", "arm64": "virt"}
+
+// cpu is the most capable processor.
+func cpu(arch, accel string) string {
+	switch {
+	case accel == "kvm":
+		return "host"
+	case arch == "arm64":
+		return "max,pauth-impdef=on" // the other pointer authentication is slow to emulate
+	}
+	return "max"
+}
+
+// disk is the image and the device of the i-th disk.
+func disk(i int, d runner.Disk) (drive, device string, err error) {
+	format, err := diskFormat(d)
+	if err != nil {
+		return "", "", err
+	}
+	path, err := filepath.Abs(d.Path) // "a:b" would be a protocol
+	if err != nil {
+		return "", "", err
+	}
+	drive = fmt.Sprintf("if=none,id=disk%d,file=%s,format=%s", i, escape(path), format)
+	if d.ReadOnly {
+		drive += ",read-only=on"
+	} else {
+		drive += ",discard=unmap"
+	}
+	device = fmt.Sprintf("virtio-blk-pci,drive=disk%d", i)
+	if d.Serial != "" {
+		device += ",serial=" + escape(d.Serial)
+	}
+	return drive, device, nil
 }
 
 // escape doubles commas, as values in QEMU's lists of options need.

@@ -3,15 +3,15 @@
 package qemu
 
 import (
-	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/lkx-os/lkx/runner"
@@ -21,6 +21,9 @@ import (
 type QEMU struct{ Path string }
 
 var _ runner.Runner = QEMU{}
+
+// killAfter is how long QEMU may take to end when it is told to.
+const killAfter = 5 * time.Second
 
 // program is QEMU's name for an architecture, and the package that has it.
 type program struct{ name, debian string }
@@ -36,10 +39,7 @@ func (q QEMU) find(arch string) (string, error) {
 	if !ok {
 		return "", fmt.Errorf("cannot run machines of architecture %q, only amd64 and arm64", arch)
 	}
-	name := p.name
-	if q.Path != "" {
-		name = q.Path
-	}
+	name := cmp.Or(q.Path, p.name)
 	path, err := exec.LookPath(name)
 	if err != nil {
 		return "", fmt.Errorf("%s is not installed (Debian and Ubuntu: apt install %s; others: package qemu): %w", name, p.debian, err)
@@ -53,43 +53,65 @@ func (q QEMU) Run(ctx context.Context, m runner.Machine, stdin io.Reader, stdout
 	if err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp("", "lkx-run-")
+	args, err := arguments(m, accelerator(m.Accel, m.Arch, host()))
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
-	qmp := filepath.Join(dir, "qmp")
-	args, err := arguments(m, qmp, accelerator(m.Accel, m.Arch, host()))
+	control, theirs, err := newMonitor()
 	if err != nil {
-		return err
+		return fmt.Errorf("connecting to QEMU: %w", err)
 	}
-	var errs bytes.Buffer
+	defer control.close()
+
+	var complaints head
 	cmd := exec.CommandContext(ctx, path, args...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, stdout, &errs
-	cmd.WaitDelay = 5 * time.Second
-	if err := cmd.Start(); err != nil {
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, stdout, &complaints
+	cmd.ExtraFiles = []*os.File{theirs} // monitorFD
+	// A QEMU that ends itself leaves the terminal as it was.
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = killAfter
+	err = cmd.Start()
+	theirs.Close()
+	if err != nil {
 		return fmt.Errorf("starting %s: %w", path, err)
 	}
-	ended := make(chan struct{})
-	failed := make(chan error, 1)
-	go func() {
-		select {
-		case <-m.PowerDown:
-			failed <- powerDown(ctx, qmp)
-		case <-ended:
-			failed <- nil
-		}
-	}()
+	go control.pressButton(m.PowerDown)
 	err = cmd.Wait()
-	close(ended)
+	end := control.wait()
+	if errors.Is(err, exec.ErrWaitDelay) {
+		err = nil // it is our input that does not end, not QEMU
+	}
 	switch {
+	case ctx.Err() != nil && end.pressed:
+		return fmt.Errorf("the guest did not power off when told to: %w", context.Cause(ctx))
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case err != nil:
-		return fmt.Errorf("%s: %w: %s", filepath.Base(path), err, strings.TrimSpace(errs.String()))
+		return fmt.Errorf("%s: %w%s", path, err, complaints.text(path))
 	}
-	return <-failed
+	return end.fault()
 }
 
-// errNoButton is why a machine cannot be powered down.
-var errNoButton = errors.New("pressing the power button")
+// head keeps the beginning of what is written to it.
+type head struct{ kept []byte }
+
+// headSize is what is kept, in bytes; QEMU's first complaint is the one that
+// matters.
+const headSize = 4 << 10
+
+func (h *head) Write(p []byte) (int, error) {
+	h.kept = append(h.kept, p[:min(len(p), headSize-len(h.kept))]...)
+	return len(p), nil
+}
+
+// text is QEMU's complaints in one line that goes on from an error.
+func (h *head) text(path string) string {
+	var out string
+	for line := range strings.Lines(string(h.kept)) {
+		line = strings.TrimPrefix(strings.TrimSpace(line), path+": ")
+		if line != "" {
+			out += "; " + line
+		}
+	}
+	return out
+}

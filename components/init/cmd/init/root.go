@@ -147,9 +147,12 @@ func applyXattrs() error {
 // closeRoot makes the root read-only, and lets mounts reach containers that ask
 // for it.
 func closeRoot() error {
-	flags := uintptr(unix.MS_REMOUNT | unix.MS_RDONLY)
-	if err := unix.Mount("", "/", "", flags|unix.MS_BIND, ""); err != nil {
-		return fmt.Errorf("remounting the root read-only: %w", err)
+	// The file system, and the mount: the one alone could be bound elsewhere and
+	// written to there, the other alone does not show.
+	for _, what := range []uintptr{0, unix.MS_BIND} {
+		if err := unix.Mount("", "/", "", what|unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
+			return fmt.Errorf("remounting the root read-only: %w", err)
+		}
 	}
 	return unix.Mount("", "/", "", unix.MS_SHARED|unix.MS_REC, "")
 }
