@@ -65,7 +65,7 @@ environment, is the time of every file in the artifacts; the default is 0.`,
   lkx build --platform linux/arm64 os.yml
   lkx build --layout ./images os.yml        # images from a directory, not a registry
   lkx build --builder docker os.yml         # by the builder of "docker buildx"`,
-		Args:              exactly("a manifest"),
+		Args:              exactly("manifest"),
 		ValidArgsFunction: manifests,
 		RunE: func(c *cobra.Command, args []string) error {
 			return f.build(c.Context(), args[0], c.InOrStdin(), c.OutOrStdout(), c.ErrOrStderr())

@@ -24,7 +24,7 @@ func checkCommand() *cobra.Command {
 		Short:             "Check a manifest without building it",
 		Long:              "Check tells of every fault of a manifest at once, with its place, and of what is\nlegal but suspicious. It asks no registry. The exit code is 1 if there is a fault.",
 		Example:           "  lkx check os.yml",
-		Args:              exactly("a manifest"),
+		Args:              exactly("manifest"),
 		ValidArgsFunction: manifests,
 		RunE: func(c *cobra.Command, args []string) error {
 			file, err := readManifest(args[0], c.InOrStdin())
@@ -44,7 +44,7 @@ func planCommand() *cobra.Command {
 		Short: "Show what a build would place where, images pinned by digest",
 		Example: `  lkx plan os.yml
   lkx plan -o json os.yml | jq '.steps[].source'`,
-		Args:              exactly("a manifest"),
+		Args:              exactly("manifest"),
 		ValidArgsFunction: manifests,
 		RunE: func(c *cobra.Command, args []string) error {
 			file, err := readManifest(args[0], c.InOrStdin())

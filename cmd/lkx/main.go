@@ -97,7 +97,7 @@ func exactly(what string) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		switch {
 		case len(args) == 0:
-			return usageError{fmt.Errorf("%s: %s is missing: lkx %s", c.Name(), what, c.Use)}
+			return usageError{fmt.Errorf("%s: a %s is missing: lkx %s", c.Name(), what, c.Use)}
 		case len(args) > 1:
 			return usageError{fmt.Errorf("%s takes one %s, not also %q", c.Name(), what, args[1])}
 		}

@@ -50,7 +50,7 @@ pressed, and the exit code is 0 if the guest then powers off.`,
   lkx run --mem 2G --cpus 2 --publish 8080:80 os
   lkx run --disk data.qcow2 os
   lkx run --expect "ready" --timeout 2m os   # in CI`,
-		Args: exactly("a prefix"),
+		Args: exactly("prefix"),
 		RunE: func(c *cobra.Command, args []string) error {
 			return f.run(c.Context(), args[0], c.InOrStdin(), c.OutOrStdout())
 		},
