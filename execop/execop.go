@@ -10,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 
 	"github.com/lkx-os/lkx/assemble"
@@ -42,6 +43,8 @@ func Run(ctx context.Context) error {
 		return w.segment(ctx)
 	case plan.JobRootFS:
 		return w.rootfs(ctx)
+	case plan.JobRootDirs:
+		return w.rootdirs(ctx)
 	case plan.JobArtifacts:
 		return w.artifacts(ctx)
 	}
@@ -97,6 +100,45 @@ func (w *worker) rootfs(ctx context.Context) error {
 		return err
 	}
 	return tree.Extract(t, w.out, w.job.Epoch)
+}
+
+// rootdirs makes the directories that some step needs without placing them. In
+// the results of JobRootFS these had to be made up; merged last, this result
+// puts them right.
+func (w *worker) rootdirs(ctx context.Context) error {
+	needed := map[string]bool{}
+	var trees []tree.Tree
+	for i := range w.job.Steps {
+		t, err := w.tree(ctx, w.job.Steps[i])
+		if err != nil {
+			return err
+		}
+		trees = append(trees, t)
+		for e, err := range t.All() {
+			if err != nil {
+				return err
+			}
+			for d := path.Dir(e.Path); d != "." && !needed[d]; d = path.Dir(d) {
+				needed[d] = true
+			}
+		}
+	}
+	all, err := tree.Merge(trees...)
+	if err != nil {
+		return err
+	}
+	var dirs tree.Builder
+	for e, err := range all.All() {
+		if err != nil {
+			return err
+		}
+		if needed[e.Path] && e.Type() == tree.TypeDir {
+			if err := dirs.Put(e, nil); err != nil {
+				return err
+			}
+		}
+	}
+	return tree.Extract(dirs.Tree(), w.out, w.job.Epoch)
 }
 
 func (w *worker) artifacts(ctx context.Context) error {

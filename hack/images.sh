@@ -39,9 +39,10 @@ for name in "${all[@]}"; do
   manifest=${manifest%x}
   digest=$("$BIN/crane" digest "$ref")
   type=$(sed -n 's/.*"mediaType": *"\(application\/vnd.oci.image.\(manifest\|index\).v1+json\)".*/\1/p' <<<"$manifest" | head -1)
-  # Both names in full: skopeo and lkx look for the first, BuildKit for the second.
+  # The short name is for skopeo (oci:.build/images:hello) and buildx
+  # (oci-layout://.build/images:hello), the full one for manifests.
   index+="${index:+,}{\"mediaType\":\"$type\",\"digest\":\"$digest\",\"size\":$(stat -c %s "$layout/blobs/sha256/${digest#sha256:}"),"
-  index+="\"annotations\":{\"org.opencontainers.image.ref.name\":\"$full\",\"io.containerd.image.name\":\"$full\"}}"
+  index+="\"annotations\":{\"org.opencontainers.image.ref.name\":\"$name\",\"io.containerd.image.name\":\"$full\"}}"
 done
 printf '{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[%s]}\n' "$index" >"$layout/index.json"
 rm -rf "$BUILD/images" && mv "$layout" "$BUILD/images"

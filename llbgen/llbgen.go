@@ -76,7 +76,13 @@ func RootFS(p *plan.Plan, o Options) llb.State {
 		job := &plan.Job{Make: plan.JobRootFS, Epoch: o.Epoch, Steps: []plan.Step{anonymous(steps[i])}}
 		parts = append(parts, o.exec(job, "root file system: "+steps[i].Title, &steps[i]))
 	}
-	if o.Merge && len(parts) > 1 {
+	anonymized := make([]plan.Step, len(steps))
+	for i, s := range steps {
+		anonymized[i] = anonymous(s)
+	}
+	dirs := &plan.Job{Make: plan.JobRootDirs, Epoch: o.Epoch, Steps: anonymized}
+	parts = append(parts, o.exec(dirs, "root file system: directories", nil))
+	if o.Merge {
 		return llb.Merge(parts, llb.WithCustomName("merge the root file system"))
 	}
 	out := llb.Scratch()
