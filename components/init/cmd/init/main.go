@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -60,8 +61,13 @@ const services = "/usr/bin/lkx-services"
 // supervise keeps lkx-services running until the system is to end.
 func supervise() {
 	signals := make(chan os.Signal, 16)
-	signal.Notify(signals)
+	signal.Notify(signals, unix.SIGCHLD)
+	for _, e := range endings {
+		signal.Notify(signals, e.signals...)
+	}
 	signal.Ignore(unix.SIGHUP, unix.SIGPIPE)
+	// The kernel sends SIGINT for ctrl-alt-del, instead of restarting at once.
+	_ = unix.Reboot(unix.LINUX_REBOOT_CMD_CAD_OFF)
 	go watchPowerButton(signals)
 	child := start(services)
 	var end *ending
@@ -125,25 +131,29 @@ func reap(pid int) bool {
 
 // ending is a way for the system to end.
 type ending struct {
-	doing string
-	cmd   int // of reboot(2)
+	doing   string
+	cmd     int         // of reboot(2)
+	signals []os.Signal // that ask for it, as with busybox's init and systemd
 }
 
-// endingOf says what a signal asks for, as busybox's init and systemd have it.
+var endings = []ending{
+	{"powering off", unix.LINUX_REBOOT_CMD_POWER_OFF, []os.Signal{unix.SIGUSR2, realTime(4)}},
+	{"rebooting", unix.LINUX_REBOOT_CMD_RESTART, []os.Signal{unix.SIGTERM, unix.SIGINT, realTime(5)}},
+	{"halting", unix.LINUX_REBOOT_CMD_HALT, []os.Signal{unix.SIGUSR1, realTime(3)}},
+}
+
+// realTime is SIGRTMIN+n; C libraries leave signals from 34 on to programs.
+func realTime(n int) os.Signal { return syscall.Signal(34 + n) }
+
+// endingOf says what a signal asks for.
 func endingOf(s os.Signal) *ending {
-	switch s {
-	case unix.SIGUSR2, syscall.Signal(sigRTMin + 4):
-		return &ending{"powering off", unix.LINUX_REBOOT_CMD_POWER_OFF}
-	case unix.SIGTERM, unix.SIGINT, syscall.Signal(sigRTMin + 5):
-		return &ending{"rebooting", unix.LINUX_REBOOT_CMD_RESTART}
-	case unix.SIGUSR1, syscall.Signal(sigRTMin + 3):
-		return &ending{"halting", unix.LINUX_REBOOT_CMD_HALT}
+	for i := range endings {
+		if slices.Contains(endings[i].signals, s) {
+			return &endings[i]
+		}
 	}
 	return nil
 }
-
-// sigRTMin is the first real-time signal that C libraries leave to programs.
-const sigRTMin = 34
 
 // killDelay is how long what is left may take to end when it is asked to.
 const killDelay = 2 * time.Second
