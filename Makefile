@@ -2,8 +2,8 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 
-GO_FILES := $(shell git ls-files '*.go' go.mod go.sum 2>/dev/null)
-IMAGE_FILES := $(shell git ls-files components Dockerfile docker-bake.hcl hack 2>/dev/null)
+GO_FILES := $(wildcard $(shell git ls-files "*.go" go.mod go.sum))
+IMAGE_FILES := $(wildcard $(shell git ls-files components Dockerfile Dockerfile.dockerignore docker-bake.hcl hack))
 
 .PHONY: help
 help: ## Show this list

@@ -30,7 +30,7 @@ type Machine struct {
 // Disk is a disk image.
 type Disk struct {
 	Path     string
-	Format   string // "raw", "qcow2", …; "" finds out
+	Format   string // "raw", "qcow2", …; "" looks at its first bytes, which a guest can forge
 	Serial   string // what the guest sees in /dev/disk/by-id; may be empty
 	ReadOnly bool
 }

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -61,7 +62,7 @@ func (q QEMU) Run(ctx context.Context, m runner.Machine, stdin io.Reader, stdout
 	if err != nil {
 		return fmt.Errorf("connecting to QEMU: %w", err)
 	}
-	defer control.close()
+	defer control.conn.Close()
 
 	var complaints head
 	cmd := exec.CommandContext(ctx, path, args...)
@@ -87,7 +88,7 @@ func (q QEMU) Run(ctx context.Context, m runner.Machine, stdin io.Reader, stdout
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case err != nil:
-		return fmt.Errorf("%s: %w%s", path, err, complaints.text(path))
+		return complaints.explain(path, err)
 	}
 	return end.fault()
 }
@@ -104,14 +105,18 @@ func (h *head) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// text is QEMU's complaints in one line that goes on from an error.
-func (h *head) text(path string) string {
-	var out string
+// explain is the error of the QEMU at path that ended with err: its complaints,
+// in one line.
+func (h *head) explain(path string, err error) error {
+	var said []string
 	for line := range strings.Lines(string(h.kept)) {
-		line = strings.TrimPrefix(strings.TrimSpace(line), path+": ")
+		line = strings.TrimPrefix(strings.TrimSpace(line), filepath.Base(path)+": ")
 		if line != "" {
-			out += "; " + line
+			said = append(said, line)
 		}
 	}
-	return out
+	if said == nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return fmt.Errorf("%s: %s (%w)", path, strings.Join(said, "; "), err)
 }
