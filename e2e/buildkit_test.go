@@ -33,28 +33,34 @@ func TestErrors(t *testing.T) {
 	}{
 		"unknown key": {
 			"name: hello", "nme: hello",
-			[]string{`os.yml:5:5: services[0]: unknown key "nme"`, "    5 |   - nme: hello\n      |     ^^^\n", `did you mean "name"?`}, "",
+			[]string{`os.yml:5:5: services[0]: unknown key "nme"`, "    5 |   - nme: hello\n      |     ^^^\n", `did you mean "name"?`},
+			"",
 		},
 		"wrong type": {"  - ghcr.io/lkx-os/busybox:0.1", "  wrong: type", []string{"init: expected a list, found a mapping"}, ""},
 		"missing image": {
 			"lkx-os/hello:0.1", "lkx-os/nothing:0.1",
-			[]string{"services[0].image: ", "not found", "6 |     image: ghcr.io/lkx-os/nothing:0.1"}, "",
+			[]string{"services[0].image: ", "not found", "6 |     image: ghcr.io/lkx-os/nothing:0.1"},
+			"",
 		},
 		"bad digest": {
 			"hello:0.1", "hello@sha256:" + strings.Repeat("0", 64),
-			[]string{"services[0].image: ", "not found"}, "",
+			[]string{"services[0].image: ", "not found"},
+			"",
 		},
 		"unreachable registry": {
 			"ghcr.io/lkx-os/hello:0.1", "localhost:1/hello:1",
-			[]string{"services[0].image: ", "connection refused"}, "services[0].image: localhost:1/hello:1: connecting to localhost:1: connection refused",
+			[]string{"services[0].image: ", "connection refused"},
+			"services[0].image: localhost:1/hello:1: connecting to localhost:1: connection refused",
 		},
 		"no command": {
 			"ghcr.io/lkx-os/hello:0.1", "ghcr.io/lkx-os/kernel:0.1",
-			[]string{"services[0].command: the image names no command", "add \"command: "}, "",
+			[]string{"services[0].command: the image names no command", "add \"command: "},
+			"",
 		},
 		"missing source": {
 			`contents: "hi\n"`, "source: none.txt",
-			[]string{`files[0].source: there is no file "none.txt"`}, "",
+			[]string{`files[0].source: there is no file "none.txt"`},
+			"",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
