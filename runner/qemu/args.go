@@ -22,7 +22,7 @@ const defaultMemory = 1 << 30
 func arguments(m runner.Machine, accel string) ([]string, error) {
 	out := []string{
 		"-nodefaults", "-no-user-config", "-display", "none",
-		"-machine", machines[m.Arch], "-accel", accel, "-cpu", cpu(m.Arch, accel),
+		"-machine", programs[m.Arch].machine, "-accel", accel, "-cpu", cpu(m.Arch, accel),
 		"-smp", strconv.Itoa(cmp.Or(m.CPUs, 1)),
 		"-m", strconv.FormatInt(cmp.Or(m.Memory, defaultMemory)>>20, 10) + "M",
 		"-chardev", "stdio,id=console,mux=on,signal=off", "-serial", "chardev:console", "-mon", "chardev=console",
@@ -55,13 +55,10 @@ func arguments(m runner.Machine, accel string) ([]string, error) {
 	return out, nil
 }
 
-// machines are QEMU's names of the machine for an architecture.
-var machines = map[string]string{"amd64": "q35", "arm64": "virt"}
-
 // cpu is the most capable processor.
 func cpu(arch, accel string) string {
 	switch {
-	case accel == "kvm":
+	case accel != "tcg":
 		return "host"
 	case arch == "arm64":
 		return "max,pauth-impdef=on" // the other pointer authentication is slow to emulate

@@ -5,7 +5,6 @@ package qemu
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -26,12 +25,13 @@ var _ runner.Runner = QEMU{}
 // killAfter is how long QEMU may take to end when it is told to.
 const killAfter = 5 * time.Second
 
-// program is QEMU's name for an architecture, and the package that has it.
-type program struct{ name, debian string }
+// program is the QEMU for an architecture, the package that has it, and which
+// of its machines is used.
+type program struct{ name, debian, machine string }
 
 var programs = map[string]program{
-	"amd64": {"qemu-system-x86_64", "qemu-system-x86"},
-	"arm64": {"qemu-system-aarch64", "qemu-system-arm"},
+	"amd64": {"qemu-system-x86_64", "qemu-system-x86", "q35"},
+	"arm64": {"qemu-system-aarch64", "qemu-system-arm", "virt"},
 }
 
 // find is the path of QEMU for arch.
@@ -66,23 +66,26 @@ func (q QEMU) Run(ctx context.Context, m runner.Machine, stdin io.Reader, stdout
 
 	var complaints head
 	cmd := exec.CommandContext(ctx, path, args...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, stdout, &complaints
+	cmd.Stdout, cmd.Stderr = stdout, &complaints
 	cmd.ExtraFiles = []*os.File{theirs} // monitorFD
 	// A QEMU that ends itself leaves the terminal as it was.
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = killAfter
-	err = cmd.Start()
+	feed, err := input(cmd, stdin)
+	if err == nil {
+		err = cmd.Start()
+	}
 	theirs.Close()
 	if err != nil {
 		return fmt.Errorf("starting %s: %w", path, err)
 	}
+	go feed()
 	go control.pressButton(m.PowerDown)
 	err = cmd.Wait()
 	end := control.wait()
-	if errors.Is(err, exec.ErrWaitDelay) {
-		err = nil // it is our input that does not end, not QEMU
-	}
 	switch {
+	case err == nil && end.reason == "guest-shutdown" && !end.panicked:
+		return nil
 	case ctx.Err() != nil && end.pressed:
 		return fmt.Errorf("the guest did not power off when told to: %w", context.Cause(ctx))
 	case ctx.Err() != nil:
@@ -91,6 +94,24 @@ func (q QEMU) Run(ctx context.Context, m runner.Machine, stdin io.Reader, stdout
 		return complaints.explain(path, err)
 	}
 	return end.fault()
+}
+
+// input connects stdin. A file is passed on: of a terminal QEMU then makes a
+// console. Anything else is copied by feed, which is not waited for, as reading
+// may never end.
+func input(cmd *exec.Cmd, stdin io.Reader) (feed func(), err error) {
+	switch in := stdin.(type) {
+	case nil:
+		return func() {}, nil
+	case *os.File:
+		cmd.Stdin = in
+		return func() {}, nil
+	}
+	pipe, err := cmd.StdinPipe()
+	return func() {
+		defer pipe.Close()
+		_, _ = io.Copy(pipe, stdin) // fails when QEMU ends, which Run tells
+	}, err
 }
 
 // head keeps the beginning of what is written to it.
