@@ -2,6 +2,8 @@ package store_test
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -10,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	digest "github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -226,5 +229,32 @@ func TestDiskFull(t *testing.T) {
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", syscall.MS_REMOUNT, "size=2m"); err != nil {
 		t.Fatal(err)
 	}
+	mustPull(t, s, r.host()+"/x:1", "linux/amd64", tar)
+}
+
+// Who gives up is heard at once, and loses nothing.
+func TestCancel(t *testing.T) {
+	r, tar, layer := one(t)
+	half, release := make(chan struct{}), make(chan struct{})
+	r.setFault(slowly(layer, half, release))
+	dir := t.TempDir()
+	s := open(t, dir, store.Options{})
+	img, err := s.Resolve(t.Context(), r.host()+"/x:1", "linux/amd64")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	go func() {
+		<-half
+		cancel(errors.New("changed my mind"))
+	}()
+	start := time.Now()
+	_, err = s.Layers(ctx, img, "linux/amd64")
+	checkError(t, err, r.host()+"/x:1: changed my mind")
+	if d := time.Since(start); d > 5*time.Second {
+		t.Errorf("took %s", d)
+	}
+	close(release)
+	r.setFault(nil)
 	mustPull(t, s, r.host()+"/x:1", "linux/amd64", tar)
 }

@@ -22,7 +22,7 @@ func (s *Store) lock(ctx context.Context, name string) (unlock func(), err error
 	if err := os.MkdirAll(s.side("locks"), 0o755); err != nil {
 		return nil, err
 	}
-	l := flock.New(s.side("locks", name))
+	l := flock.New(s.side("locks", name), flock.SetPermissions(0o644))
 	if _, err := l.TryLockContext(ctx, poll); err != nil {
 		return nil, fmt.Errorf("locking %s: %w", l.Path(), err)
 	}

@@ -39,6 +39,7 @@ type remote struct {
 	creds   *credentials
 	mirrors map[string][]string
 	log     *log.Entry
+	stall   time.Duration // stallLimit, or less in tests
 
 	mu    sync.Mutex
 	hosts map[string][]*host // of a registry: its mirrors, then itself
@@ -67,6 +68,7 @@ func newRemote(mirrors map[string][]string, dockerConfig string) (*remote, error
 		}},
 		creds:   &credentials{dir: dockerConfig},
 		mirrors: mirrors,
+		stall:   stallLimit,
 		hosts:   map[string][]*host{},
 	}
 	for registry := range mirrors {
@@ -215,7 +217,7 @@ func (r *remote) fetch(ctx context.Context, name reference.Named, desc ocispec.D
 		wait := backOff
 		for try := 1; ; try++ {
 			before := p.size
-			err := h.copy(ctx, f, desc, p)
+			err := h.copy(ctx, f, desc, p, r.stall)
 			switch {
 			case err == nil:
 				if err := p.verify(); err != nil {
@@ -237,14 +239,15 @@ func (r *remote) fetch(ctx context.Context, name reference.Named, desc ocispec.D
 	})
 }
 
-// copy appends what is missing of desc to p.
-func (h *host) copy(ctx context.Context, f remotes.Fetcher, desc ocispec.Descriptor, p *partial) error {
+// copy appends what is missing of desc to p, unless nothing comes for as long as
+// patience.
+func (h *host) copy(ctx context.Context, f remotes.Fetcher, desc ocispec.Descriptor, p *partial, patience time.Duration) error {
 	if p.size == desc.Size {
 		return nil
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	stall := time.AfterFunc(stallLimit, func() { cancel(errStalled) })
+	stall := time.AfterFunc(patience, func() { cancel(errStalled) })
 	defer stall.Stop()
 
 	body, err := f.Fetch(ctx, desc)
@@ -262,7 +265,7 @@ func (h *host) copy(ctx context.Context, f remotes.Fetcher, desc ocispec.Descrip
 	buf := make([]byte, 128<<10)
 	for p.size < desc.Size {
 		n, err := body.Read(buf)
-		stall.Reset(stallLimit)
+		stall.Reset(patience)
 		if _, err := p.Write(buf[:min(int64(n), desc.Size-p.size)]); err != nil {
 			return err
 		}
