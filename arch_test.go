@@ -18,6 +18,7 @@ const module = "github.com/lkx-os/lkx/"
 var arrows = []struct{ pkg, may string }{
 	{".", ""},
 	{"internal/source", ""},
+	{"internal/golden", ""},
 	{"tree", ""},
 	{"runner", ""},
 	{"runner/*", "runner"},
@@ -33,6 +34,7 @@ var arrows = []struct{ pkg, may string }{
 	{"frontend", "formats internal/source llbgen manifest plan"},
 	{"engine", "assemble formats frontend internal/source manifest plan tree"},
 	{"cmd/frontend", "execop frontend plan"},
+	{"e2e", ""},
 	{"cmd/lkx", "engine execop formats internal/source manifest plan runner runner/* store"},
 }
 

@@ -12,8 +12,14 @@ import (
 // containerd id and part of a cgroup's path.
 var containerName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,75}$`)
 
-// complain notes a fault of the value at path.
+// complain notes a fault of the value at path, unless that value, or something
+// in it, could not be decoded: then it is not known what it says.
 func (d *decoder) complain(path, msg, hint string) {
+	for _, e := range d.undecoded {
+		if rest, ok := strings.CutPrefix(e.Path, path); ok && (rest == "" || rest[0] == '.' || rest[0] == '[') {
+			return
+		}
+	}
 	e := errorAt(d.places, path, msg)
 	e.Hint = hint
 	d.errs = append(d.errs, e)

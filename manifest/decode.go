@@ -23,11 +23,12 @@ const maxDepth = 64
 // A decoder fills Go values from YAML nodes, notes where each value stands, and
 // collects every fault.
 type decoder struct {
-	file     *source.File
-	places   map[string]place
-	errs     source.Errors
-	warnings source.Errors
-	depth    int
+	file      *source.File
+	places    map[string]place
+	errs      source.Errors
+	undecoded source.Errors // those of errs that were found while decoding
+	warnings  source.Errors
+	depth     int
 }
 
 // A place is where a value, or the key that names it, stands.
@@ -88,9 +89,10 @@ func (d *decoder) syntaxError(err error) *source.Error {
 	}
 }
 
-// placeOf finds n in the text. The library counts columns in characters.
+// placeOf finds n in the text. The library counts columns in characters, and
+// lines by more line ends than editors do.
 func (d *decoder) placeOf(n *yaml.Node) place {
-	line, col := max(n.Line, 1), max(n.Column, 1)
+	line, col := min(max(n.Line, 1), 1+bytes.Count(d.file.Data, []byte("\n"))), max(n.Column, 1)
 	text := d.file.Line(line)
 	rest := text
 	for i := 1; i < col && rest != ""; i++ {

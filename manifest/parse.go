@@ -19,9 +19,8 @@ func Parse(f *source.File) (*Manifest, error) {
 	m := &Manifest{Source: f, places: d.places}
 	if n, ok := d.parse(); ok {
 		d.value(n, reflect.ValueOf(m).Elem(), "")
-		if len(d.errs) == 0 {
-			m.check(d)
-		}
+		d.undecoded = d.errs
+		m.check(d)
 	}
 	d.warnings.Sort()
 	m.Warnings = d.warnings
@@ -38,9 +37,8 @@ func ParseConfig(f *source.File) (Config, error) {
 	var c Config
 	if n, ok := d.parse(); ok {
 		d.value(n, reflect.ValueOf(&c).Elem(), "")
-		if len(d.errs) == 0 {
-			d.checkConfig(&c, "")
-		}
+		d.undecoded = d.errs
+		d.checkConfig(&c, "")
 	}
 	return c, d.errs.Err()
 }
