@@ -85,6 +85,7 @@ func TestBearer(t *testing.T) {
 }
 
 func TestMirrors(t *testing.T) {
+	t.Parallel()
 	c := newContent()
 	tar := tarball(t, "f", 100_000)
 	img := c.image(t, "linux/amd64", gz(tar))

@@ -61,6 +61,7 @@ func one(t *testing.T) (r *registry, tar []byte, layer digest.Digest) {
 }
 
 func TestResume(t *testing.T) {
+	t.Parallel()
 	r, tar, layer := one(t)
 	dir := t.TempDir()
 	s := open(t, dir, store.Options{})
@@ -117,6 +118,7 @@ func TestWrongBytes(t *testing.T) {
 }
 
 func TestShortBlob(t *testing.T) {
+	t.Parallel()
 	r, tar, layer := one(t)
 	r.setFault(instead(layer, func(data []byte) []byte { return data[:1000] }))
 	s := open(t, t.TempDir(), store.Options{})

@@ -9,9 +9,9 @@ import (
 	"github.com/lkx-os/lkx/store"
 )
 
-func TestPlatforms(t *testing.T) {
-	c := newContent()
-	tars := map[string][]byte{}
+// platformContent has images p:TAG, and the layer of each platform.
+func platformContent(t *testing.T) (c *content, tars map[string][]byte) {
+	c, tars = newContent(), map[string][]byte{}
 	img := func(platform string) ocispec.Descriptor {
 		tars[platform] = tarball(t, platform, 100)
 		return c.image(t, platform, gz(tars[platform]))
@@ -47,6 +47,11 @@ func TestPlatforms(t *testing.T) {
 	} {
 		c.names["p:"+tag] = desc.Digest
 	}
+	return c, tars
+}
+
+func TestPlatforms(t *testing.T) {
+	c, tars := platformContent(t)
 	r := serve(t, c)
 	s := open(t, t.TempDir(), store.Options{})
 	for _, x := range []struct{ tag, platform, want string }{

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -266,27 +267,19 @@ func TestBoot(t *testing.T) {
 		}
 		t.Skip(err)
 	}
-	join := func(parts ...[]byte) (all []byte) {
-		for _, p := range parts {
-			all = append(all, p...)
-		}
-		return all
-	}
-	type test struct {
-		code    []byte
-		m       runner.Machine
-		typed   string
-		press   bool
-		want    string
-		console string
-	}
-	for name, x := range map[string]test{
-		"power off": {code: join(sayOK, powerOff), console: "OK\n"},
-		"restart":   {code: join(sayOK, restart), m: runner.Machine{NoReboot: true}, console: "OK\n", want: "the guest restarted"},
-		"button":    {code: join(enableButton, sayOK, awaitButton, powerOff), press: true, console: "OK\n"},
-		"input":     {code: join(sayOK, awaitInput, powerOff), typed: "x", console: "OK\nx"},
-		"console":   {code: join(sayOK, []byte{0xf4, 0xeb, 0xfd}), typed: "\x01x", console: "OK\nQEMU: Terminated\n\r"},
-		"devices": {code: join(sayOK, powerOff), console: "OK\n", m: runner.Machine{
+	for name, x := range map[string]struct {
+		code          []byte
+		m             runner.Machine
+		typed         string
+		press         bool
+		want, console string
+	}{
+		"power off": {code: slices.Concat(sayOK, powerOff), console: "OK\n"},
+		"restart":   {code: slices.Concat(sayOK, restart), m: runner.Machine{NoReboot: true}, console: "OK\n", want: "the guest restarted"},
+		"button":    {code: slices.Concat(enableButton, sayOK, awaitButton, powerOff), press: true, console: "OK\n"},
+		"input":     {code: slices.Concat(sayOK, awaitInput, powerOff), typed: "x", console: "OK\nx"},
+		"console":   {code: slices.Concat(sayOK, []byte{0xf4, 0xeb, 0xfd}), typed: "\x01x", console: "OK\nQEMU: Terminated\n\r"},
+		"devices": {code: slices.Concat(sayOK, powerOff), console: "OK\n", m: runner.Machine{
 			CPUs: 2, Memory: 64 << 20, Cmdline: "unused",
 			Publish: []runner.Port{{Proto: "tcp", Addr: "127.0.0.1", Guest: 80}},
 			Disks:   []runner.Disk{{Path: bootSector(t), Serial: "a,b", ReadOnly: true}},
