@@ -45,4 +45,5 @@ for name in "${all[@]}"; do
   index+="\"annotations\":{\"org.opencontainers.image.ref.name\":\"$name\",\"io.containerd.image.name\":\"$full\"}}"
 done
 printf '{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[%s]}\n' "$index" >"$layout/index.json"
+chmod -R a+rX "$layout"
 rm -rf "$BUILD/images" && mv "$layout" "$BUILD/images"

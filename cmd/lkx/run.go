@@ -84,7 +84,7 @@ func (f *runFlags) run(ctx context.Context, prefix string, stdin io.Reader, stdo
 		return q.Run(ctx, m, stdin, stdout)
 	}
 	seen := make(chan struct{})
-	m.PowerDown = seen
+	m.PowerDown, m.NoReboot = seen, true
 	w := &watch{w: stdout, want: []byte(f.expect), seen: sync.OnceFunc(func() { close(seen) })}
 	err = q.Run(ctx, m, nil, w)
 	select {
