@@ -1,0 +1,109 @@
+package plan_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"testing"
+
+	"github.com/lkx-os/lkx/internal/golden"
+	"github.com/lkx-os/lkx/internal/source"
+	"github.com/lkx-os/lkx/manifest"
+	"github.com/lkx-os/lkx/plan"
+)
+
+// fakeImages resolves references from the golden file's images.json: image
+// configs by reference.
+type fakeImages map[string]json.RawMessage
+
+func (f fakeImages) Resolve(_ context.Context, ref, _ string) (plan.Image, error) {
+	conf, ok := f[ref]
+	if !ok {
+		return plan.Image{}, fmt.Errorf("%s: not found", ref)
+	}
+	return plan.Image{Ref: ref, Digest: "sha256:" + strings.Repeat("0", 60) + fmt.Sprintf("%04d", len(conf)), Config: conf}, nil
+}
+
+// fakeFiles is a build context with one file and one directory.
+type fakeFiles struct{}
+
+func (fakeFiles) Stat(_ context.Context, name string) (bool, error) {
+	switch name {
+	case "file":
+		return true, nil
+	case "dir":
+		return false, nil
+	}
+	return false, fmt.Errorf("%s: %w", name, fs.ErrNotExist)
+}
+
+// TestNew holds whole plans. Specifications are in them as text.
+func TestNew(t *testing.T) {
+	golden.Each(t, "*.txtar", func(t *testing.T, in map[string]string) map[string]string {
+		images := fakeImages{}
+		if err := json.Unmarshal([]byte(in["images.json"]), &images); err != nil {
+			t.Fatal(err)
+		}
+		make := func() string {
+			m, err := manifest.Parse(&source.File{Name: "in.yml", Data: []byte(in["in.yml"])})
+			if err != nil {
+				t.Fatal(err)
+			}
+			p, err := plan.New(t.Context(), m, "linux/amd64", images, fakeFiles{})
+			var list source.Errors
+			if errors.As(err, &list) {
+				var out strings.Builder
+				source.Print(&out, list)
+				return out.String()
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			return show(p)
+		}
+		first := make()
+		for range 5 {
+			if again := make(); again != first {
+				t.Errorf("the same input gives another plan:\n%s\n%s", first, again)
+			}
+		}
+		return map[string]string{"want": first}
+	})
+}
+
+// show lists a plan, the contents of files below their names.
+func show(p *plan.Plan) string {
+	var out strings.Builder
+	steps := p.Steps
+	if p.Boot != nil {
+		steps = append([]plan.Step{*p.Boot}, steps...)
+	}
+	file := func(f plan.File) {
+		fmt.Fprintf(&out, "  %s %o %d:%d", f.Path, f.Mode, f.UID, f.GID)
+		for _, s := range []string{f.Link, f.Source} {
+			if s != "" {
+				out.WriteString(" <- " + s)
+			}
+		}
+		out.WriteString("\n")
+		if f.Contents != "" {
+			out.WriteString("    | " + strings.ReplaceAll(strings.TrimSuffix(f.Contents, "\n"), "\n", "\n    | ") + "\n")
+		}
+	}
+	for _, s := range steps {
+		fmt.Fprintf(&out, "%s (%s, line %d) from %s\n", s.Name, s.Title, s.Pos.Line, s.Source)
+		for _, f := range s.Defaults {
+			file(f)
+		}
+		for _, c := range s.Copies {
+			fmt.Fprintf(&out, "  copy %s %q to %q unpack %v drop %d\n", c.Image.Ref, c.From, c.Dest, c.Unpack, len(c.Drop))
+		}
+		for _, f := range s.Files {
+			file(f)
+		}
+	}
+	return out.String()
+}
