@@ -82,7 +82,7 @@ func forInitrd(name string, t tree.Tree) (tree.Tree, error) {
 		if err != nil {
 			return nil, err
 		}
-		boot = boot || e.Path == "boot"
+		boot = boot || inBoot(e.Path)
 		if len(e.Xattrs) == 0 {
 			continue
 		}
@@ -96,7 +96,7 @@ func forInitrd(name string, t tree.Tree) (tree.Tree, error) {
 		return t, nil
 	}
 	var b tree.Builder
-	if err := b.Add("", plain{t}, func(p string) bool { return p == "boot" }); err != nil {
+	if err := b.Add("", plain{t}, inBoot); err != nil {
 		return nil, err
 	}
 	if list != nil {
@@ -116,6 +116,8 @@ func forInitrd(name string, t tree.Tree) (tree.Tree, error) {
 	}
 	return b.Overlay(), nil
 }
+
+func inBoot(p string) bool { return p == "boot" || strings.HasPrefix(p, "boot/") }
 
 // plain is a tree without extended attributes.
 type plain struct{ tree.Tree }
