@@ -64,7 +64,7 @@ func TestSpec(t *testing.T) {
 		{`{"root": {"path": "/other"}, "linux": {"cgroupsPath": "/mine"}}`, "/other", "/mine"},
 		{`{}`, "/c/x/rootfs", "/lkx/x"},
 	} {
-		out, err := (&Bundle{Dir: "/c/x"}).patch([]byte(c.in), "/lkx/x")
+		out, err := (&Bundle{Dir: "/c/x"}).patch([]byte(c.in), "/lkx/x", "/helper")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -81,12 +81,39 @@ func TestSpec(t *testing.T) {
 		if g := object(got, "linux")["cgroupsPath"]; g != c.cgroup {
 			t.Errorf("%s: cgroup %v, want %s", c.in, g, c.cgroup)
 		}
+		if got["hooks"] != nil {
+			t.Errorf("%s: has hooks, with nothing for them to do: %v", c.in, got["hooks"])
+		}
 		if !reflect.DeepEqual(got["process"], in["process"]) {
 			t.Errorf("%s: the process became %v", c.in, got["process"])
 		}
 	}
-	if _, err := (&Bundle{Dir: "/c/x"}).patch([]byte("{"), ""); err == nil {
+	if _, err := (&Bundle{Dir: "/c/x"}).patch([]byte("{"), "", ""); err == nil {
 		t.Error("broken JSON gave no error")
+	}
+}
+
+func TestSpecHook(t *testing.T) {
+	b := &Bundle{Dir: "/c/x", Runtime: Runtime{BindNS: BindNS{Net: "/run/netns/x"}}}
+	out, err := b.patch([]byte(`{"hooks": {"createRuntime": [{"path": "/own"}]}}`), "", "/helper")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got struct {
+		Hooks struct {
+			CreateRuntime []struct {
+				Path string
+				Args []string
+			}
+		}
+	}
+	if err := json.Unmarshal(out, &got); err != nil {
+		t.Fatal(err)
+	}
+	hooks := got.Hooks.CreateRuntime
+	if len(hooks) != 2 || hooks[0].Path != "/own" || hooks[1].Path != "/helper" ||
+		!reflect.DeepEqual(hooks[1].Args, []string{"/helper", "hook", "/c/x"}) {
+		t.Errorf("got %+v", hooks)
 	}
 }
 

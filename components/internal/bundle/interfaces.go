@@ -5,12 +5,13 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 )
 
 // give moves the interface into the network namespace of process pid, making
 // it first where it is to be added.
 func (i Interface) give(pid int) error {
-	inRoot, err := netlink.NewHandle()
+	inRoot, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	if err != nil {
 		return fmt.Errorf("opening netlink: %w", err)
 	}
@@ -29,7 +30,7 @@ func (i Interface) give(pid int) error {
 		return fmt.Errorf("opening the network namespace of process %d: %w", pid, err)
 	}
 	defer ns.Close()
-	inside, err := netlink.NewHandleAt(ns)
+	inside, err := netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
 	if err != nil {
 		return fmt.Errorf("opening netlink in the network namespace of process %d: %w", pid, err)
 	}
@@ -46,6 +47,13 @@ func add(h *netlink.Handle, i Interface) error {
 			return fmt.Errorf("a link of type %s has no peer", i.Add)
 		}
 		link = &netlink.Veth{LinkAttrs: attrs, PeerName: i.Peer}
+		// A container that comes back may find the pair of its last run: the
+		// kernel takes its time to remove it.
+		if old, err := h.LinkByName(i.Peer); err == nil && old.Type() == "veth" {
+			if err := h.LinkDel(old); err != nil {
+				return fmt.Errorf("removing the old link %s: %w", i.Peer, err)
+			}
+		}
 	}
 	if err := h.LinkAdd(link); err != nil {
 		return fmt.Errorf("adding a link of type %s: %w", i.Add, err)

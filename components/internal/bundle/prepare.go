@@ -1,7 +1,9 @@
 package bundle
 
 import (
+	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -48,15 +50,29 @@ func (b *Bundle) path(name string) string {
 	return filepath.Join(b.Rootfs(), filepath.Join("/", name))
 }
 
-// Attach does what runtime.json asks for when the container's process pid is
-// there but has not run yet: its network interfaces, and its namespaces bound
-// to files.
-func (b *Bundle) Attach(pid int) error {
+// Hook does the work of the hook that [Bundle.Spec] adds: it is called by the
+// runtime when the container's namespaces are there and its program has not run
+// yet, with the container's state on its input (runtime-spec, runtime.md).
+func (b *Bundle) Hook(state io.Reader) error {
+	var s struct {
+		Pid int `json:"pid"`
+	}
+	if err := json.NewDecoder(state).Decode(&s); err != nil {
+		return fmt.Errorf("reading the container's state: %w", err)
+	}
+	// This lets go of the namespaces of a run before, and so of its interfaces.
+	if err := b.bindNamespaces(s.Pid); err != nil {
+		return err
+	}
 	for _, i := range b.Runtime.Interfaces {
-		if err := i.give(pid); err != nil {
+		if err := i.give(s.Pid); err != nil {
 			return fmt.Errorf("interface %s: %w", i.Name, err)
 		}
 	}
+	return nil
+}
+
+func (b *Bundle) bindNamespaces(pid int) error {
 	ns := b.Runtime.BindNS
 	for _, n := range []struct{ name, file string }{
 		{"cgroup", ns.Cgroup},

@@ -3,7 +3,7 @@ package kmod
 import (
 	"errors"
 	"fmt"
-	"io/fs"
+	"iter"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -17,66 +17,67 @@ import (
 // processors, as many wait for their devices.
 const parallel = 8
 
-// Coldplug loads the modules for all devices in /sys, and for those that come
-// to light thereby, until there are no new ones.
-func (l *Loader) Coldplug() error {
+// Coldplug loads the modules for all devices in sys, which is /sys, and for
+// those that come to light thereby, until there are no new ones. Those for the
+// processor are left to [Loader.Processor]: they only make faster what works
+// without them, and take long, for they test themselves.
+func (l *Loader) Coldplug(sys string) error {
 	var mu sync.Mutex
 	var errs []error
 	seen := map[string]bool{}
+	slots := make(chan struct{}, parallel)
 	for {
 		before := len(seen)
 		var wg sync.WaitGroup
-		slots := make(chan struct{}, parallel)
-		err := walk("/sys/devices", func(modalias string) {
-			if seen[modalias] {
-				return
+		for modalias := range modaliases(sys) {
+			if seen[modalias] || isProcessor(modalias) {
+				continue
 			}
 			seen[modalias] = true
 			wg.Go(func() {
 				slots <- struct{}{}
-				defer func() { <-slots }()
-				if err := l.Load(modalias); err != nil {
-					mu.Lock()
-					defer mu.Unlock()
-					errs = append(errs, err)
-				}
+				err := l.Device(modalias)
+				<-slots
+				mu.Lock()
+				defer mu.Unlock()
+				errs = append(errs, err)
 			})
-		})
-		wg.Wait()
-		if err != nil {
-			errs = append(errs, err)
 		}
+		wg.Wait()
 		if len(seen) == before {
 			return errors.Join(errs...)
 		}
 	}
 }
 
-// walk calls found with the modalias of every device below dir. A device may
-// go while it is looked at.
-func walk(dir string, found func(modalias string)) error {
-	err := filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
-		if err != nil {
-			if d != nil && d.IsDir() && name != dir {
-				return fs.SkipDir
-			}
-			if name != dir {
-				return nil
-			}
-			return err
+// Processor loads the modules for the processor's features. The kernel asks for
+// those by itself that something is about to use.
+func (l *Loader) Processor(sys string) error {
+	var errs []error
+	for modalias := range modaliases(sys) {
+		if isProcessor(modalias) {
+			errs = append(errs, l.Device(modalias))
 		}
-		if d.Name() != "modalias" || !d.Type().IsRegular() {
-			return nil
-		}
-		if text, err := os.ReadFile(name); err == nil && len(text) > 1 {
-			found(strings.TrimSpace(string(text)))
-		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("looking for devices: %w", err)
 	}
-	return nil
+	return errors.Join(errs...)
+}
+
+func isProcessor(modalias string) bool { return strings.HasPrefix(modalias, "cpu:") }
+
+// modaliases are those of all devices. Each is of a bus or of a class; only the
+// processors have theirs in common. A device may go while it is looked at.
+func modaliases(sys string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, pattern := range []string{"bus/*/devices/*/modalias", "class/*/*/modalias", "devices/system/*/modalias"} {
+			names, _ := filepath.Glob(filepath.Join(sys, pattern)) // the patterns are right
+			for _, name := range names {
+				text, err := os.ReadFile(name)
+				if m := strings.TrimSpace(string(text)); err == nil && m != "" && !yield(m) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // LoadListed loads the modules named in the files of dir, one a line, as

@@ -2,6 +2,7 @@ package kmod
 
 import (
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -151,25 +152,46 @@ func TestParse(t *testing.T) {
 	}
 }
 
-func TestWalk(t *testing.T) {
-	dir := t.TempDir()
-	for name, text := range map[string]string{"a/modalias": "pci:a\n", "a/b/modalias": "virtio:b\n", "c/modalias": "\n", "c/uevent": "x"} {
-		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755); err != nil {
+func TestColdplug(t *testing.T) {
+	sys := t.TempDir()
+	device := func(name, modalias string) {
+		t.Helper()
+		if err := os.MkdirAll(filepath.Join(sys, name), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(sys, name, "modalias"), []byte(modalias+"\n"), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	var got []string
-	if err := walk(dir, func(m string) { got = append(got, m) }); err != nil {
+	device("bus/virtio/devices/virtio0", "virtio:d00000001v00001AF4")
+	device("bus/virtio/devices/virtio1", "virtio:d00000001v00001AF4")
+	device("bus/platform/devices/none", "")
+	device("devices/system/cpu", "cpu:type:x86")
+	x := testIndex(t, "")
+	x.aliases = append(x.aliases, alias{"cpu:type:x86", "crc32c_intel"}, alias{"input:b*", "jbd2"})
+	l := NewLoader(x)
+	var mu sync.Mutex
+	got := map[string]int{}
+	l.insert = func(file, _ string) error {
+		mu.Lock()
+		defer mu.Unlock()
+		got[moduleName(file)]++
+		if moduleName(file) == "late" { // brings a device of its own
+			device("class/input/input0", "input:b0019")
+		}
+		return nil
+	}
+	if err := l.Coldplug(sys); err != nil {
 		t.Fatal(err)
 	}
-	slices.Sort(got)
-	if want := []string{"pci:a", "virtio:b"}; !slices.Equal(got, want) {
-		t.Errorf("got %q, want %q", got, want)
+	want := map[string]int{"ring": 1, "virtio": 1, "failover": 1, "virtio_net": 1, "late": 1, "jbd2": 1}
+	if !maps.Equal(got, want) {
+		t.Errorf("loaded %v, want %v", got, want)
 	}
-	if err := walk(filepath.Join(dir, "missing"), func(string) {}); err == nil {
-		t.Error("a missing directory gave no error")
+	if err := l.Processor(sys); err != nil {
+		t.Fatal(err)
+	}
+	if got["crc32c_intel"] != 1 {
+		t.Errorf("the processor's modules were loaded so: %v", got)
 	}
 }

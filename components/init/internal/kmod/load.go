@@ -18,6 +18,8 @@ type Loader struct {
 	insert func(file, parameters string) error
 	loaded atomic.Int64
 
+	devices sync.Map // modaliases that Device has been given
+
 	mu    sync.Mutex
 	files map[string]func() error // by file: loads it once, then gives the outcome
 }
@@ -46,6 +48,15 @@ func (l *Loader) Load(name string) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// Device loads the modules for a device that has this modalias. It does so once
+// for each: devices of a kind have the same.
+func (l *Loader) Device(modalias string) error {
+	if _, known := l.devices.LoadOrStore(modalias, true); known {
+		return nil
+	}
+	return l.Load(modalias)
 }
 
 // once is the function that loads file when it is first called, and that all

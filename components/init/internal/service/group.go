@@ -1,0 +1,94 @@
+package service
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/lkx-os/lkx/components/internal/bundle"
+	"github.com/lkx-os/lkx/components/internal/uptime"
+)
+
+// Group runs services together.
+type Group struct {
+	Log         *log.Logger
+	Console     io.Writer     // gets what services say, too; nil for not
+	Logs        string        // directory of the logs: NAME.log of stderr, NAME.out.log of stdout
+	Socket      string        // containerd's
+	State       string        // directory that lives as long as the system runs
+	Cgroup      string        // parent of the services' cgroups
+	Helper      string        // program whose "hook" command serves the bundles' hooks
+	StopTimeout time.Duration // between SIGTERM and SIGKILL
+
+	fifos  []*os.File
+	copies sync.WaitGroup
+}
+
+// Run runs the services until ctx is done and they have stopped. Those that run
+// already, from before this process was started again, it takes over.
+func (g *Group) Run(ctx context.Context, list []*bundle.Bundle) error {
+	c, err := dial(g.Socket)
+	if err != nil {
+		return err
+	}
+	defer c.conn.Close()
+	defer g.finish()
+	var first, all sync.WaitGroup
+	var mu sync.Mutex
+	failed := 0
+	for _, b := range list {
+		s, err := g.newService(c, b)
+		if err != nil {
+			return fmt.Errorf("service %s: %w", b.Name, err)
+		}
+		first.Add(1)
+		var once sync.Once
+		up := func(err error) {
+			once.Do(func() {
+				defer first.Done()
+				mu.Lock()
+				defer mu.Unlock()
+				if err != nil {
+					failed++
+				}
+			})
+		}
+		all.Go(func() {
+			defer up(ctx.Err())
+			s.run(ctx, up)
+		})
+	}
+	first.Wait()
+	if ctx.Err() == nil {
+		g.Log.Printf("%s, %.1fs after kernel start", count(len(list)-failed, len(list)), uptime.Now().Seconds())
+	}
+	all.Wait()
+	<-ctx.Done()
+	return nil
+}
+
+// count says how many services run.
+func count(running, all int) string {
+	switch {
+	case running < all:
+		return fmt.Sprintf("%d of %d services running", running, all)
+	case all == 1:
+		return "1 service running"
+	}
+	return fmt.Sprintf("%d services running", all)
+}
+
+// finish takes the last that was said and closes the logs.
+func (g *Group) finish() {
+	for _, f := range g.fifos {
+		_ = f.SetReadDeadline(time.Now().Add(100 * time.Millisecond)) // a FIFO has deadlines
+	}
+	g.copies.Wait()
+	for _, f := range g.fifos {
+		f.Close()
+	}
+}
