@@ -4,7 +4,6 @@ go 1.26.8
 
 require (
 	github.com/containerd/containerd/api v1.12.0
-	github.com/opencontainers/runtime-spec v1.3.0
 	github.com/vishvananda/netlink v1.3.1
 	github.com/vishvananda/netns v0.0.5
 	golang.org/x/sys v0.49.0

@@ -1,213 +1,197 @@
-// Command lkx-services runs the containers of the system: the onboot ones, one
-// after the other, the services under containerd, watched, and at the end the
-// onshutdown ones. PID 1 starts it, and sends SIGTERM when the system is to end.
+// Command lkx-services runs the containers of the system. The first process
+// calls it for each part of the system's life:
+//
+//	lkx-services onboot        the onboot containers, to their ends
+//	lkx-services run           the services, until SIGTERM
+//	lkx-services onshutdown    the onshutdown containers
+//
+// and the container runtime for a container that is about to start:
+//
+//	lkx-services hook BUNDLE
 package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"io/fs"
+	"log"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"strconv"
-	"strings"
-	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/lkx-os/lkx/components/init/internal/oneshot"
+	"github.com/lkx-os/lkx/components/init/internal/service"
+	"github.com/lkx-os/lkx/components/internal/bundle"
+	"github.com/lkx-os/lkx/components/internal/cmdline"
+	"github.com/lkx-os/lkx/components/internal/uptime"
 )
+
+// Where things are. Those in /run last as long as the system runs.
+const (
+	containers = "/containers/"
+	state      = "/run/lkx/"
+	cgroup     = "/"
+	onbootLogs = "/run/log/onboot"
+	logDir     = "/var/log"
+	helper     = "/usr/bin/lkx-services"
+)
+
+// errSaid is a failure that the console has already.
+var errSaid = errors.New("said already")
 
 func main() {
-	if len(os.Args) == 3 && os.Args[1] == "hook" {
-		if err := hook(os.Args[2], os.Stdin); err != nil {
-			fmt.Fprintln(os.Stderr, "lkx:", err)
-			os.Exit(1)
-		}
-		return
-	}
+	logger := log.New(os.Stderr, "lkx: ", 0)
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM)
 	defer stop()
-	run(ctx, readOptions())
-}
-
-// Where containers are, as LinuxKit lays them out.
-const (
-	onbootDir     = "/containers/onboot"
-	servicesDir   = "/containers/services"
-	onshutdownDir = "/containers/onshutdown"
-	volumesDir    = "/containers/volumes"
-)
-
-// booted is there when onboot has run: it must not run twice, even if this
-// program is started again.
-const booted = "/run/lkx/booted"
-
-var console = &lineWriter{w: os.Stderr}
-
-// say writes a line to the console.
-func say(format string, args ...any) { console.line("lkx: " + fmt.Sprintf(format, args...)) }
-
-// run runs everything, until ctx ends.
-func run(ctx context.Context, o options) {
-	if err := os.MkdirAll("/run/lkx", 0o755); err != nil {
-		say("%v", err)
+	err := command(ctx, logger, os.Args[1:])
+	if err != nil && !errors.Is(err, errSaid) {
+		logger.Print(err)
 	}
-	if o.logConsole {
-		quietKernel()
-	}
-	started := true
-	if _, err := os.Stat(booted); err != nil {
-		mountVolumes()
-		started = onboot(ctx, o)
-	}
-	if started && ctx.Err() == nil {
-		if err := os.WriteFile(booted, nil, 0o644); err != nil {
-			say("%v", err)
-		}
-		runServices(ctx, o)
-	}
-	<-ctx.Done()
-	runAll(context.Background(), onshutdownDir, o)
-}
-
-// onboot runs the onboot containers. false means that the boot stops here.
-func onboot(ctx context.Context, o options) bool {
-	if err := os.MkdirAll("/run/log/onboot", 0o755); err == nil {
-		_ = os.Symlink("/run/log/onboot", "/var/log/onboot")
-	}
-	failed := runAll(ctx, onbootDir, o)
-	if failed == "" || ctx.Err() != nil {
-		return true
-	}
-	switch o.onboot {
-	case "continue":
-		say("onboot %s failed; going on, as lkx.onboot=continue says", failed)
-		return true
-	case "poweroff":
-		say("onboot %s failed; powering off, as lkx.onboot=poweroff says", failed)
-		_ = unix.Kill(1, unix.SIGUSR2)
-	default:
-		say("onboot %s failed; the boot stops here, and no service is started", failed)
-		say("its output is above, and in /run/log/onboot; lkx.onboot=continue on the kernel command line boots all the same")
-	}
-	return false
-}
-
-// runAll runs the containers below dir in the order of their names. It stops at
-// the first that fails, unless failures are to be passed over, and returns the
-// name of the last that failed.
-func runAll(ctx context.Context, dir string, o options) (failed string) {
-	for _, b := range bundles(dir) {
-		if ctx.Err() != nil {
-			return failed
-		}
-		status, err := runOnce(ctx, b, o)
-		switch {
-		case err != nil:
-			say("%s: %v", b.name, err)
-		case status != 0:
-			say("%s: exited with status %d", b.name, status)
-		default:
-			continue
-		}
-		failed = b.name
-		if o.onboot != "continue" && dir == onbootDir {
-			return failed
-		}
-	}
-	return failed
-}
-
-// bundles lists the containers below dir.
-func bundles(dir string) []bundle {
-	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return nil // none of this kind
+		os.Exit(1)
 	}
-	var out []bundle
-	for _, e := range entries {
-		if e.Type()&fs.ModeType == fs.ModeDir {
-			out = append(out, bundle{name: e.Name(), dir: filepath.Join(dir, e.Name())})
-		}
-	}
-	return out
 }
 
-// mountVolumes makes each volume's merged/ of its lower/ and a tmpfs.
-func mountVolumes() {
-	for _, v := range bundles(volumesDir) {
-		tmp := filepath.Join(v.dir, "tmp")
-		if _, err := os.Stat(tmp); err != nil {
-			continue // read-only: bound as it is
-		}
-		err := mountAll([]runtimeMount{
-			{Destination: tmp, Type: "tmpfs", Source: "tmpfs"},
-			{Destination: filepath.Join(v.dir, "merged"), Type: "overlay", Source: "overlay", Options: []string{
-				"lowerdir=" + filepath.Join(v.dir, "lower"), "upperdir=" + tmp + "/upper", "workdir=" + tmp + "/work",
-			}},
-		}, "")
+func command(ctx context.Context, logger *log.Logger, words []string) error {
+	if len(words) == 2 && words[0] == "hook" {
+		b, err := bundle.Load(words[1])
 		if err != nil {
-			say("volume %s: %v", v.name, err)
+			return err
+		}
+		return b.Hook(os.Stdin)
+	}
+	o, err := readOptions()
+	if err != nil {
+		logger.Print(err) // the defaults do
+	}
+	if len(words) == 1 {
+		switch words[0] {
+		case "onboot":
+			return onboot(ctx, logger, o)
+		case "run":
+			return run(ctx, logger, o)
+		case "onshutdown":
+			return onshutdown(ctx, logger, o)
 		}
 	}
+	return fmt.Errorf("wants one of onboot, run, onshutdown, not %q", words)
 }
 
 // options are what the kernel's command line says to this program.
 type options struct {
-	onboot      string        // "stop", "continue" or "poweroff" when an onboot container fails
-	logConsole  bool          // services' output goes to the console too
+	onboot      string        // "continue": a failed onboot container does not stop the boot
+	console     bool          // services speak on the console too
+	debug       bool          // of the container runtime
 	stopTimeout time.Duration // between SIGTERM and SIGKILL
 }
 
-func readOptions() options {
-	text, err := os.ReadFile("/proc/cmdline")
+func readOptions() (options, error) {
+	args, err := cmdline.Read()
+	o, perr := parseOptions(args)
+	if err == nil {
+		err = perr
+	}
+	return o, err
+}
+
+func parseOptions(args cmdline.Args) (options, error) {
+	o := options{
+		onboot:      args.Get("lkx.onboot"),
+		console:     args.Get("lkx.log") == "console",
+		debug:       args.Get("linuxkit.runc_debug") == "1",
+		stopTimeout: 10 * time.Second,
+	}
+	text := args.Get("lkx.stop-timeout")
+	if text == "" {
+		return o, nil
+	}
+	if n, err := strconv.ParseUint(text, 10, 31); err == nil {
+		o.stopTimeout = time.Duration(n) * time.Second
+		return o, nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d < 0 {
+		return o, fmt.Errorf("lkx.stop-timeout=%s is not a time such as 10 or 500ms; it is %v", text, o.stopTimeout)
+	}
+	o.stopTimeout = d
+	return o, nil
+}
+
+func (o options) runner(logger *log.Logger, stage string) *oneshot.Runner {
+	return &oneshot.Runner{
+		Kind: stage, Log: logger, Console: os.Stderr, Logs: onbootLogs, Work: state + stage, Cgroup: cgroup + stage,
+		Helper: helper, StopTimeout: o.stopTimeout, Debug: o.debug,
+	}
+}
+
+func onboot(ctx context.Context, logger *log.Logger, o options) error {
+	if err := oneshot.Volumes(containers + "volumes"); err != nil {
+		return err
+	}
+	list, err := bundle.List(containers + "onboot")
 	if err != nil {
-		say("%v", err)
+		return err
 	}
-	return parseOptions(string(text))
+	if err := os.Symlink(onbootLogs, logDir+"/onboot"); err != nil && !os.IsExist(err) {
+		return fmt.Errorf("linking the logs: %w", err)
+	}
+	r := o.runner(logger, "onboot")
+	r.Continue = o.onboot == "continue"
+	failed, err := r.All(ctx, list)
+	switch {
+	case err != nil || failed == "" || ctx.Err() != nil:
+		return err
+	case r.Continue:
+		logger.Printf("onboot %s failed; going on, as lkx.onboot=continue says", failed)
+		return nil
+	}
+	logger.Printf("onboot %s failed; the boot stops here, and no service is started", failed)
+	return errSaid
 }
 
-func parseOptions(cmdline string) options {
-	o := options{onboot: "stop", stopTimeout: 10 * time.Second}
-	for word := range strings.FieldsSeq(cmdline) {
-		key, value, _ := strings.Cut(word, "=")
-		switch key {
-		case "lkx.onboot":
-			o.onboot = value
-		case "lkx.log":
-			o.logConsole = value == "console"
-		case "lkx.stop-timeout":
-			if n, err := strconv.Atoi(value); err == nil && n >= 0 {
-				o.stopTimeout = time.Duration(n) * time.Second
-			}
+func onshutdown(ctx context.Context, logger *log.Logger, o options) error {
+	list, err := bundle.List(containers + "onshutdown")
+	if err != nil {
+		return err
+	}
+	r := o.runner(logger, "onshutdown")
+	r.Continue = true // the system goes down all the same
+	_, err = r.All(ctx, list)
+	return err
+}
+
+func run(ctx context.Context, logger *log.Logger, o options) error {
+	list, err := bundle.List(containers + "services")
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(service.Containerd); err != nil {
+		if len(list) > 0 {
+			logger.Printf("no service can run: %v; add an image with containerd to the manifest's init", err)
+		} else {
+			logger.Printf("no services, %.1fs after kernel start", uptime.Now().Seconds())
 		}
+		return nil
 	}
-	return o
-}
-
-// quietKernel keeps the kernel's lesser messages off a console that people read.
-func quietKernel() {
-	_ = os.WriteFile("/proc/sys/kernel/printk", []byte("4"), 0)
-}
-
-// uptime is the time since the kernel started.
-func uptime() time.Duration {
-	var ts unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
-		return 0
+	g := &service.Group{
+		Log: logger, Logs: logDir, Socket: service.Socket, State: state + "services", Cgroup: cgroup + "services",
+		Helper: helper, StopTimeout: o.stopTimeout,
 	}
-	return time.Duration(ts.Nano())
-}
-
-// lineWriter writes whole lines, whoever writes them.
-type lineWriter struct {
-	mu sync.Mutex
-	w  *os.File
-}
-
-func (l *lineWriter) line(s string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	_, _ = l.w.WriteString(s + "\n")
+	if o.console {
+		g.Console = os.Stderr
+	}
+	// containerd outlives ctx: the services are stopped through it.
+	life, stop := context.WithCancel(context.Background())
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		service.Daemon(life, logger, os.Stderr)
+	}()
+	err = g.Run(ctx, list)
+	stop()
+	<-stopped
+	return err
 }
