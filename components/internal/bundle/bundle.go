@@ -93,12 +93,14 @@ func (b *Bundle) Rootfs() string { return filepath.Join(b.Dir, "rootfs") }
 
 // Spec is config.json for a runtime that is given it from another place: with
 // the root's path absolute, and in the given cgroup unless it names its own.
-func (b *Bundle) Spec(cgroup string) ([]byte, error) {
+// attach is a command that calls [Bundle.Attach]; it becomes a hook where there
+// is something to attach.
+func (b *Bundle) Spec(cgroup string, attach ...string) ([]byte, error) {
 	text, err := os.ReadFile(filepath.Join(b.Dir, "config.json"))
 	if err != nil {
 		return nil, fmt.Errorf("reading the container's config: %w", err)
 	}
-	out, err := b.patch(text, cgroup)
+	out, err := b.patch(text, cgroup, attach)
 	if err != nil {
 		return nil, fmt.Errorf("reading %s/config.json: %w", b.Dir, err)
 	}
@@ -106,7 +108,7 @@ func (b *Bundle) Spec(cgroup string) ([]byte, error) {
 }
 
 // patch leaves alone all of the spec that it does not know.
-func (b *Bundle) patch(text []byte, cgroup string) ([]byte, error) {
+func (b *Bundle) patch(text []byte, cgroup string, attach []string) ([]byte, error) {
 	var spec map[string]any
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.UseNumber()
@@ -124,6 +126,11 @@ func (b *Bundle) patch(text []byte, cgroup string) ([]byte, error) {
 	root["path"] = path
 	if own, _ := linux["cgroupsPath"].(string); own == "" {
 		linux["cgroupsPath"] = cgroup
+	}
+	if len(attach) > 0 && (len(b.Runtime.Interfaces) > 0 || b.Runtime.BindNS != (BindNS{})) {
+		hooks := object(spec, "hooks")
+		list, _ := hooks["createRuntime"].([]any)
+		hooks["createRuntime"] = append(list, map[string]any{"path": attach[0], "args": attach})
 	}
 	return json.Marshal(spec)
 }

@@ -64,7 +64,7 @@ func TestSpec(t *testing.T) {
 		{`{"root": {"path": "/other"}, "linux": {"cgroupsPath": "/mine"}}`, "/other", "/mine"},
 		{`{}`, "/c/x/rootfs", "/lkx/x"},
 	} {
-		out, err := (&Bundle{Dir: "/c/x"}).patch([]byte(c.in), "/lkx/x")
+		out, err := (&Bundle{Dir: "/c/x"}).patch([]byte(c.in), "/lkx/x", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -85,7 +85,7 @@ func TestSpec(t *testing.T) {
 			t.Errorf("%s: the process became %v", c.in, got["process"])
 		}
 	}
-	if _, err := (&Bundle{Dir: "/c/x"}).patch([]byte("{"), ""); err == nil {
+	if _, err := (&Bundle{Dir: "/c/x"}).patch([]byte("{"), "", nil); err == nil {
 		t.Error("broken JSON gave no error")
 	}
 }
@@ -95,6 +95,35 @@ func TestPath(t *testing.T) {
 	for in, want := range map[string]string{"/a//b": "/a/b", "a": "/c/x/rootfs/a", "../../up": "/c/x/rootfs/up"} {
 		if got := b.path(in); got != want {
 			t.Errorf("path(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+// TestAttachHook gives a hook to containers with something to attach, beside
+// the hooks they have.
+func TestAttachHook(t *testing.T) {
+	attach := []string{"/bin/attach", "x"}
+	const in = `{"hooks": {"createRuntime": [{"path": "/own"}], "poststop": []}}`
+	for want, b := range map[int]*Bundle{
+		1: {},
+		2: {Runtime: Runtime{BindNS: BindNS{Net: "/run/netns/x"}}},
+	} {
+		out, err := b.patch([]byte(in), "/c", attach)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got struct {
+			Hooks map[string][]struct {
+				Path string
+				Args []string
+			}
+		}
+		if err := json.Unmarshal(out, &got); err != nil {
+			t.Fatal(err)
+		}
+		list := got.Hooks["createRuntime"]
+		if len(list) != want || list[0].Path != "/own" || want == 2 && !reflect.DeepEqual(list[1].Args, attach) {
+			t.Errorf("%+v: hooks %+v", b.Runtime, list)
 		}
 	}
 }

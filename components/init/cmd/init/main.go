@@ -18,7 +18,10 @@ import (
 
 func main() {
 	if filepath.Base(os.Args[0]) == "modprobe" {
-		os.Exit(modprobe(os.Args[1:]))
+		if err := modprobe(os.Args[1:]); err != nil {
+			os.Exit(1)
+		}
+		return
 	}
 	if os.Getpid() != 1 {
 		fmt.Fprintln(os.Stderr, "lkx: init is PID 1, which the kernel starts; it cannot be run by hand")
@@ -44,7 +47,7 @@ func boot() {
 		{"mounting", mountAll},
 		{"applying extended attributes", applyXattrs},
 		{"preparing the console", openConsole},
-		{"loading modules", coldplug},
+		{"loading modules", loadModules},
 		{"setting up the host", setupHost},
 		{"closing the root", closeRoot},
 	}

@@ -6,16 +6,18 @@ package main
 import (
 	"context"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/lkx-os/lkx/components/internal/bundle"
+	"github.com/lkx-os/lkx/components/internal/cmdline"
+	"github.com/lkx-os/lkx/components/internal/mnt"
 )
 
 func main() {
@@ -73,8 +75,8 @@ func run(ctx context.Context, o options) {
 
 // onboot runs the onboot containers. false means that the boot stops here.
 func onboot(ctx context.Context, o options) bool {
-	if err := os.MkdirAll("/run/log/onboot", 0o755); err == nil {
-		_ = os.Symlink("/run/log/onboot", "/var/log/onboot")
+	if err := os.MkdirAll(onbootLogs, 0o755); err == nil {
+		_ = os.Symlink(onbootLogs, "/var/log/onboot")
 	}
 	failed := runAll(ctx, onbootDir, o)
 	if failed == "" || ctx.Err() != nil {
@@ -102,16 +104,16 @@ func runAll(ctx context.Context, dir string, o options) (failed string) {
 		if ctx.Err() != nil {
 			return failed
 		}
-		status, err := runOnce(ctx, b, o)
+		status, err := runOnce(ctx, b)
 		switch {
 		case err != nil:
-			say("%s: %v", b.name, err)
+			say("%s: %v", b.Name, err)
 		case status != 0:
-			say("%s: exited with status %d", b.name, status)
+			say("%s: exited with status %d", b.Name, status)
 		default:
 			continue
 		}
-		failed = b.name
+		failed = b.Name
 		if o.onboot != "continue" && dir == onbootDir {
 			return failed
 		}
@@ -119,69 +121,55 @@ func runAll(ctx context.Context, dir string, o options) (failed string) {
 	return failed
 }
 
-// bundles lists the containers below dir.
-func bundles(dir string) []bundle {
-	entries, err := os.ReadDir(dir)
+// bundles lists the containers below dir: none if one of them cannot be read.
+func bundles(dir string) []*bundle.Bundle {
+	list, err := bundle.List(dir)
 	if err != nil {
-		return nil // none of this kind
+		say("%v", err)
 	}
-	var out []bundle
-	for _, e := range entries {
-		if e.Type()&fs.ModeType == fs.ModeDir {
-			out = append(out, bundle{name: e.Name(), dir: filepath.Join(dir, e.Name())})
-		}
-	}
-	return out
+	return list
 }
 
 // mountVolumes makes each volume's merged/ of its lower/ and a tmpfs.
 func mountVolumes() {
 	for _, v := range bundles(volumesDir) {
-		tmp := filepath.Join(v.dir, "tmp")
+		tmp := filepath.Join(v.Dir, "tmp")
 		if _, err := os.Stat(tmp); err != nil {
 			continue // read-only: bound as it is
 		}
-		err := mountAll([]runtimeMount{
+		for _, m := range []mnt.Mount{
 			{Destination: tmp, Type: "tmpfs", Source: "tmpfs"},
-			{Destination: filepath.Join(v.dir, "merged"), Type: "overlay", Source: "overlay", Options: []string{
-				"lowerdir=" + filepath.Join(v.dir, "lower"), "upperdir=" + tmp + "/upper", "workdir=" + tmp + "/work",
+			{Destination: filepath.Join(v.Dir, "merged"), Type: "overlay", Source: "overlay", Options: []string{
+				"lowerdir=" + filepath.Join(v.Dir, "lower"), "upperdir=" + tmp + "/upper", "workdir=" + tmp + "/work",
 			}},
-		}, "")
-		if err != nil {
-			say("volume %s: %v", v.name, err)
+		} {
+			if err := m.Do(); err != nil {
+				say("volume %s: %v", v.Name, err)
+				break
+			}
 		}
 	}
 }
 
 // options are what the kernel's command line says to this program.
 type options struct {
-	onboot      string        // "stop", "continue" or "poweroff" when an onboot container fails
+	onboot      string        // "continue" or "poweroff" when an onboot container fails; else the boot stops
 	logConsole  bool          // services' output goes to the console too
 	stopTimeout time.Duration // between SIGTERM and SIGKILL
 }
 
 func readOptions() options {
-	text, err := os.ReadFile("/proc/cmdline")
+	args, err := cmdline.Read()
 	if err != nil {
 		say("%v", err)
 	}
-	return parseOptions(string(text))
+	return parseOptions(args)
 }
 
-func parseOptions(cmdline string) options {
-	o := options{onboot: "stop", stopTimeout: 10 * time.Second}
-	for word := range strings.FieldsSeq(cmdline) {
-		key, value, _ := strings.Cut(word, "=")
-		switch key {
-		case "lkx.onboot":
-			o.onboot = value
-		case "lkx.log":
-			o.logConsole = value == "console"
-		case "lkx.stop-timeout":
-			if n, err := strconv.Atoi(value); err == nil && n >= 0 {
-				o.stopTimeout = time.Duration(n) * time.Second
-			}
-		}
+func parseOptions(args cmdline.Args) options {
+	o := options{onboot: args.Get("lkx.onboot"), logConsole: args.Get("lkx.log") == "console", stopTimeout: 10 * time.Second}
+	if n, err := strconv.Atoi(args.Get("lkx.stop-timeout")); err == nil && n >= 0 {
+		o.stopTimeout = time.Duration(n) * time.Second
 	}
 	return o
 }

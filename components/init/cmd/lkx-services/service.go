@@ -1,8 +1,8 @@
 package main
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/lkx-os/lkx/components/internal/bundle"
 )
 
 // runServices starts every service, watches them, and stops them when ctx ends.
@@ -37,7 +39,7 @@ func runServices(ctx context.Context, o options) {
 	var first, all sync.WaitGroup
 	for _, b := range list {
 		first.Add(1)
-		s := &service{bundle: b, daemon: d, options: o}
+		s := &service{Bundle: b, daemon: d, options: o}
 		started := sync.OnceFunc(first.Done)
 		all.Go(func() {
 			defer started()
@@ -54,7 +56,7 @@ func runServices(ctx context.Context, o options) {
 
 // service is one container that is kept running.
 type service struct {
-	bundle
+	*bundle.Bundle
 	daemon  *daemon
 	options options
 
@@ -83,7 +85,7 @@ func delay(last, ran time.Duration) time.Duration {
 // status 0 has done its work. up is called when it first runs.
 func (s *service) run(ctx context.Context, up func()) {
 	if err := s.prepare(); err != nil {
-		say("service %s: %v", s.name, err)
+		say("service %s: %v", s.Name, err)
 		return
 	}
 	var wait time.Duration
@@ -94,15 +96,15 @@ func (s *service) run(ctx context.Context, up func()) {
 			return
 		}
 		if err == nil && status == 0 {
-			say("service %s: finished", s.name)
+			say("service %s: finished", s.Name)
 			return
 		}
 		wait = delay(wait, time.Since(began))
 		s.restarts++
 		if err != nil {
-			say("service %s: %v; restart %d in %s", s.name, err, s.restarts, wait)
+			say("service %s: %v; restart %d in %s", s.Name, err, s.restarts, wait)
 		} else {
-			say("service %s: exited with status %d; restart %d in %s", s.name, status, s.restarts, wait)
+			say("service %s: exited with status %d; restart %d in %s", s.Name, status, s.restarts, wait)
 		}
 		select {
 		case <-ctx.Done():
@@ -114,28 +116,18 @@ func (s *service) run(ctx context.Context, up func()) {
 
 // prepare makes the service's mounts and FIFOs, and opens its logs.
 func (s *service) prepare() error {
-	r, err := s.runtime()
-	if err != nil {
+	s.namespace = cmp.Or(s.Runtime.Namespace, defaultNamespace)
+	var err error
+	if s.spec, err = spec(s.Bundle, "/services/"+s.Name); err != nil {
 		return err
 	}
-	s.namespace = defaultNamespace
-	if r.Namespace != "" {
-		s.namespace = r.Namespace
-	}
-	spec, err := s.bundle.prepare(r, "/services/"+s.name)
-	if err != nil {
-		return err
-	}
-	if s.spec, err = json.Marshal(spec); err != nil {
-		return err
-	}
-	dir := filepath.Join("/run/lkx/fifo", s.name)
+	dir := filepath.Join("/run/lkx/fifo", s.Name)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
 	s.stdout, s.stderr = filepath.Join(dir, "out"), filepath.Join(dir, "err")
-	for fifo, path := range map[string]string{s.stdout: s.name + ".out.log", s.stderr: s.name + ".log"} {
-		if err := keep(fifo, newLog(s.name, filepath.Join("/var/log", path), s.options.logConsole)); err != nil {
+	for fifo, path := range map[string]string{s.stdout: s.Name + ".out.log", s.stderr: s.Name + ".log"} {
+		if err := keep(fifo, newLog(s.Name, filepath.Join("/var/log", path), s.options.logConsole)); err != nil {
 			return err
 		}
 	}
@@ -163,11 +155,11 @@ func keep(fifo string, to io.Writer) error {
 // that runs already, because this program was started again, is taken over.
 func (s *service) once(ctx context.Context, up func()) (uint32, error) {
 	c := in(context.WithoutCancel(ctx), s.namespace)
-	if _, running := s.daemon.running(c, s.name); !running {
-		if _, err := s.daemon.create(c, s.name, s.spec, s.stdout, s.stderr); err != nil {
+	if _, running := s.daemon.running(c, s.Name); !running {
+		if _, err := s.daemon.create(c, s.Name, s.spec, s.stdout, s.stderr); err != nil {
 			return 0, err
 		}
-		if err := s.daemon.start(c, s.name); err != nil {
+		if err := s.daemon.start(c, s.Name); err != nil {
 			return 0, err
 		}
 	}
@@ -177,7 +169,7 @@ func (s *service) once(ctx context.Context, up func()) (uint32, error) {
 	var err error
 	go func() {
 		defer close(ended)
-		status, err = s.daemon.wait(c, s.name)
+		status, err = s.daemon.wait(c, s.Name)
 	}()
 	select {
 	case <-ended:
@@ -185,7 +177,7 @@ func (s *service) once(ctx context.Context, up func()) (uint32, error) {
 		s.stop(c, ended)
 		return 0, ctx.Err()
 	}
-	if rerr := s.daemon.remove(c, s.name); err == nil {
+	if rerr := s.daemon.remove(c, s.Name); err == nil {
 		err = rerr
 	}
 	return status, err
@@ -193,19 +185,19 @@ func (s *service) once(ctx context.Context, up func()) (uint32, error) {
 
 // stop asks the service to end, and makes it.
 func (s *service) stop(ctx context.Context, ended <-chan struct{}) {
-	if err := s.daemon.kill(ctx, s.name, uint32(unix.SIGTERM)); err != nil {
-		say("service %s: stopping it: %v", s.name, err)
+	if err := s.daemon.kill(ctx, s.Name, uint32(unix.SIGTERM)); err != nil {
+		say("service %s: stopping it: %v", s.Name, err)
 	}
 	select {
 	case <-ended:
 		return
 	case <-time.After(s.options.stopTimeout):
 	}
-	say("service %s: did not stop within %s; killing it", s.name, s.options.stopTimeout)
-	_ = s.daemon.kill(ctx, s.name, uint32(unix.SIGKILL))
+	say("service %s: did not stop within %s; killing it", s.Name, s.options.stopTimeout)
+	_ = s.daemon.kill(ctx, s.Name, uint32(unix.SIGKILL))
 	select {
 	case <-ended:
 	case <-time.After(5 * time.Second):
-		say("service %s: cannot be killed", s.name)
+		say("service %s: cannot be killed", s.Name)
 	}
 }
