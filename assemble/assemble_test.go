@@ -150,6 +150,11 @@ var images = []struct {
 		[]string{"644 7 a=1 #1", "644 7 b=1", "644 7 c=1 #1"},
 	},
 	{
+		"a hard link's entry has the last word on its file",
+		[][]string{{"0600 f.xattr=1", "0640 l=>f.xattr"}},
+		[]string{"640 7 f.xattr=1 #1", "640 7 l=1 #1"},
+	},
+	{
 		"a hard link whose other name goes away is a file",
 		[][]string{{"a=1", "b=>a"}, {".wh.a="}},
 		[]string{"644 7 b=1"},
