@@ -174,17 +174,23 @@ var images = []struct {
 	{"set-id bits", [][]string{{"4755 su=1"}}, []string{"4755 7 su=1"}},
 }
 
+func image(t *testing.T, entries [][]string) tree.Tree {
+	t.Helper()
+	var layers []Layer
+	for _, l := range entries {
+		layers = append(layers, layer(t, l...))
+	}
+	tr, err := Image(layers)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tr
+}
+
 func TestImage(t *testing.T) {
 	for _, c := range images {
 		t.Run(c.name, func(t *testing.T) {
-			var layers []Layer
-			for _, l := range c.layers {
-				layers = append(layers, layer(t, l...))
-			}
-			tr, err := Image(layers)
-			if err != nil {
-				t.Fatal(err)
-			}
+			tr := image(t, c.layers)
 			want := c.want
 			for i, w := range want { // links have no owner of their own in these layers
 				want[i] = strings.Replace(w, "777 0 ", "777 7 ", 1)
@@ -204,14 +210,7 @@ func TestDirAgrees(t *testing.T) {
 	}
 	for _, c := range images {
 		t.Run(c.name, func(t *testing.T) {
-			var layers []Layer
-			for _, l := range c.layers {
-				layers = append(layers, layer(t, l...))
-			}
-			tr, err := Image(layers)
-			if err != nil {
-				t.Fatal(err)
-			}
+			tr := image(t, c.layers)
 			out, err := os.OpenRoot(t.TempDir())
 			if err != nil {
 				t.Fatal(err)
