@@ -150,6 +150,11 @@ var images = []struct {
 		[]string{"644 7 a=1 #1", "644 7 b=1", "644 7 c=1 #1"},
 	},
 	{
+		"a hard link's entry has the last word on its file",
+		[][]string{{"0600 f.xattr=1", "0640 l=>f.xattr"}},
+		[]string{"640 7 f.xattr=1 #1", "640 7 l=1 #1"},
+	},
+	{
 		"a hard link whose other name goes away is a file",
 		[][]string{{"a=1", "b=>a"}, {".wh.a="}},
 		[]string{"644 7 b=1"},
@@ -169,17 +174,23 @@ var images = []struct {
 	{"set-id bits", [][]string{{"4755 su=1"}}, []string{"4755 7 su=1"}},
 }
 
+func image(t *testing.T, entries [][]string) tree.Tree {
+	t.Helper()
+	var layers []Layer
+	for _, l := range entries {
+		layers = append(layers, layer(t, l...))
+	}
+	tr, err := Image(layers)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tr
+}
+
 func TestImage(t *testing.T) {
 	for _, c := range images {
 		t.Run(c.name, func(t *testing.T) {
-			var layers []Layer
-			for _, l := range c.layers {
-				layers = append(layers, layer(t, l...))
-			}
-			tr, err := Image(layers)
-			if err != nil {
-				t.Fatal(err)
-			}
+			tr := image(t, c.layers)
 			want := c.want
 			for i, w := range want { // links have no owner of their own in these layers
 				want[i] = strings.Replace(w, "777 0 ", "777 7 ", 1)
@@ -199,14 +210,7 @@ func TestDirAgrees(t *testing.T) {
 	}
 	for _, c := range images {
 		t.Run(c.name, func(t *testing.T) {
-			var layers []Layer
-			for _, l := range c.layers {
-				layers = append(layers, layer(t, l...))
-			}
-			tr, err := Image(layers)
-			if err != nil {
-				t.Fatal(err)
-			}
+			tr := image(t, c.layers)
 			out, err := os.OpenRoot(t.TempDir())
 			if err != nil {
 				t.Fatal(err)

@@ -75,7 +75,7 @@ func apply(b *tree.Builder, l Layer) error {
 			continue
 		}
 		if h.Typeflag == tar.TypeLink {
-			if err := b.Link(name, h.Linkname); err != nil {
+			if err := hardLink(b, name, h); err != nil {
 				return err
 			}
 			continue
@@ -95,6 +95,21 @@ func apply(b *tree.Builder, l Layer) error {
 			return err
 		}
 	}
+}
+
+// hardLink makes another name of a file. What unpacks layers on a file system
+// gives the file the owner and mode of the link's entry; so do we.
+func hardLink(b *tree.Builder, name string, h *tar.Header) error {
+	if err := b.Link(name, h.Linkname); err != nil {
+		return err
+	}
+	as := *h
+	as.Typeflag = tar.TypeReg
+	e, err := entry(name, &as)
+	if err != nil {
+		return err
+	}
+	return b.Chattr(name, e)
 }
 
 // file is an open file of a layer; it can be read at any place.

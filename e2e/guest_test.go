@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -68,11 +69,15 @@ func TestGuest(t *testing.T) {
 	}
 }
 
-const failing = `
+// bootHead begins a manifest; its kernel command line is still to be ended.
+const bootHead = `
 kernel:
   image: ghcr.io/lkx-os/kernel:0.1
   cmdline: console=ttyS0 quiet lkx.log=console %s
 init: [ghcr.io/lkx-os/init:0.1, ghcr.io/lkx-os/runc:0.1, ghcr.io/lkx-os/containerd:0.1]
+`
+
+const failing = bootHead + `
 onboot:
   - name: breaks
     image: ghcr.io/lkx-os/busybox:0.1
@@ -92,19 +97,19 @@ services:
 func TestOnbootFails(t *testing.T) {
 	e := setup(t)
 	t.Run("poweroff", func(t *testing.T) {
-		out := boot(t, e, write(t, "fail.yml", strings.Replace(failing, "%s", "lkx.onboot=poweroff", 1)))
+		out := boot(t, e, write(t, "fail.yml", fmt.Sprintf(failing, "lkx.onboot=poweroff")))
 		contains(t, out, "about to break", "000-breaks: exited with status 3", "powering off now")
 		if strings.Contains(out, "service runs") || strings.Contains(out, "after the break") {
 			t.Error("the boot went on")
 		}
 	})
 	t.Run("continue", func(t *testing.T) {
-		out := boot(t, e, write(t, "fail.yml", strings.Replace(failing, "%s", "lkx.onboot=continue", 1)))
+		out := boot(t, e, write(t, "fail.yml", fmt.Sprintf(failing, "lkx.onboot=continue")))
 		contains(t, out, "000-breaks: exited with status 3", "after the break", "service runs", "powering off now")
 	})
 	t.Run("stop", func(t *testing.T) {
 		out := t.TempDir()
-		manifest := write(t, "fail.yml", strings.Replace(failing, "%s", "", 1))
+		manifest := write(t, "fail.yml", fmt.Sprintf(failing, ""))
 		ok(t, e.lkx, "build", "--progress", "quiet", "--store", filepath.Join(out, "store"), "--layout", e.images, "-o", out, manifest)
 		// The power button works although the boot has stopped.
 		console := ok(t, e.lkx, "run", "--timeout", "3m", "--expect", "lkx.onboot=continue", filepath.Join(out, "fail"))

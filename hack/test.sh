@@ -17,7 +17,8 @@ say "building the images"
 make --no-print-directory images >"$BUILD/images.log" 2>&1 || { tail -50 "$BUILD/images.log" >&2; die "building the images"; }
 say "images are built, $((SECONDS - began)) s after the start"
 
-builder_env
-export LKX_TEST_E2E=1 LKX_TEST_BIN=$BIN LKX_TEST_IMAGES=$BUILD/images
 (cd components && go test ./...)
-go test -timeout 25m ./...
+if [ -n "${LKX_TEST_FULL:-}" ]; then
+  go test -run '^$' -fuzz FuzzParse -fuzztime 60s ./manifest
+fi
+hack/with.sh go test -timeout 25m ./...

@@ -20,6 +20,11 @@ build buildkit github.com/moby/buildkit/cmd/buildkitd github.com/moby/buildkit/c
 build registry github.com/distribution/distribution/v3/cmd/registry
 [ "${1:-}" != lint ] || build lint mvdan.cc/gofumpt honnef.co/go/tools/cmd/staticcheck
 
-# "docker buildx" finds buildx as a plug-in, where there is a docker client.
+# "docker buildx" finds buildx as a plug-in. Where there is no docker client, a
+# stand-in passes that one command on.
 mkdir -p "$BUILD/docker/cli-plugins"
 ln -sf "$BIN/buildx" "$BUILD/docker/cli-plugins/docker-buildx"
+if ! command -v docker >/dev/null; then
+  printf '#!/bin/sh\n[ "$1" = buildx ] || { echo "this stand-in knows only docker buildx" >&2; exit 1; }\nshift\nexec "%s" "$@"\n' "$BIN/buildx" >"$BIN/docker"
+  chmod +x "$BIN/docker"
+fi

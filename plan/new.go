@@ -99,6 +99,9 @@ func (b *builder) resolve(ctx context.Context, platform string, r Resolver) erro
 	for i, ref := range refs {
 		g.Go(func() error {
 			img, err := r.Resolve(ctx, ref, platform)
+			if err == nil {
+				err = img.check(platform)
+			}
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {

@@ -4,6 +4,7 @@ package plan
 
 import (
 	"encoding/json"
+	"fmt"
 	"path"
 	"strings"
 
@@ -130,6 +131,21 @@ func (i Image) chain() string {
 		return strings.Join(c.RootFS.DiffIDs, ",")
 	}
 	return i.Digest
+}
+
+// check tells whether the image is for platform: a reference that names one
+// image, not an index, resolves whatever that is made for.
+func (i Image) check(platform string) error {
+	var c struct{ OS, Architecture string }
+	if err := json.Unmarshal(i.Config, &c); err != nil {
+		return fmt.Errorf("%s: reading the image's config: %w", i.Ref, err)
+	}
+	os, rest, _ := strings.Cut(platform, "/")
+	arch, _, _ := strings.Cut(rest, "/")
+	if c.Architecture != "" && (c.OS != os || c.Architecture != arch) {
+		return fmt.Errorf("%s: the image is for %s/%s, not for %s", i.Ref, c.OS, c.Architecture, platform)
+	}
+	return nil
 }
 
 // clean is p as trees name it: no leading slash, no "." elements.

@@ -83,6 +83,31 @@ func (b *Builder) Link(name, target string) error {
 	return nil
 }
 
+// Chattr gives the file name the owner, the permissions and the extended
+// attributes of e, as chown(2) and chmod(2) would: all its names have them, and
+// capabilities that e does not give again are lost.
+func (b *Builder) Chattr(name string, e Entry) error {
+	n, err := b.lookup(name)
+	if err != nil {
+		return fmt.Errorf("changing %s: %w", name, err)
+	}
+	to := &n.entry
+	to.UID, to.GID = e.UID, e.GID
+	if to.Type() != TypeSymlink {
+		to.Mode = to.Type() | e.Perm()
+	}
+	attrs := maps.Clone(to.Xattrs)
+	delete(attrs, capability)
+	for k, v := range e.Xattrs {
+		if attrs == nil {
+			attrs = map[string]string{}
+		}
+		attrs[k] = v
+	}
+	to.Xattrs = attrs
+	return nil
+}
+
 // Remove takes away what earlier layers put at name, and below it.
 func (b *Builder) Remove(name string) {
 	dir, base, err := b.parent(name)

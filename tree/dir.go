@@ -107,10 +107,13 @@ func readSized(get func([]byte) (int, error)) ([]byte, error) {
 	return buf[:max(n, 0)], err
 }
 
+// capability is the attribute with a file's capabilities (capabilities(7)).
+const capability = "security.capability"
+
 // Portable tells whether an extended attribute belongs to a file, wherever it
 // is kept: capabilities and the user's own do; labels and overlay marks of the
 // machine that holds it do not.
 func Portable(name string) bool {
-	return name == "security.capability" ||
+	return name == capability ||
 		strings.HasPrefix(name, "user.") && !strings.HasPrefix(name, "user.overlay.")
 }

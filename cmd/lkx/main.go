@@ -45,10 +45,10 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	var list source.Errors
 	var usage usageError
 	switch {
+	case ctx.Err() != nil:
+		fmt.Fprintln(stderr, "lkx: interrupted")
 	case errors.As(err, &list):
 		source.Print(stderr, list)
-	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
-		fmt.Fprintln(stderr, "lkx: interrupted")
 	case errors.As(err, &usage):
 		fmt.Fprintf(stderr, "lkx: %s\n\n%s\n", err, `Run "lkx --help" for the commands and their options.`)
 		return exitUsage

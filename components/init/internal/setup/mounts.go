@@ -10,12 +10,9 @@ import (
 	"github.com/lkx-os/lkx/components/internal/mnt"
 )
 
-// proc is mounted before / is bound, and so stays below as well: programs that
-// the kernel starts by itself still have the first root.
-var proc = mnt.Mount{Destination: "/proc", Type: "proc", Source: "proc", Options: []string{"nosuid", "noexec", "nodev"}}
-
-// mounts are what every system has besides, in order.
+// mounts are what every system has, in order.
 var mounts = []mnt.Mount{
+	{Destination: "/proc", Type: "proc", Source: "proc", Options: []string{"nosuid", "noexec", "nodev"}},
 	{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: []string{"nosuid", "noexec", "nodev"}},
 	{Destination: "/dev", Type: "devtmpfs", Source: "dev", Options: []string{"nosuid", "mode=755", "size=10m"}},
 	{Destination: "/dev/pts", Type: "devpts", Source: "devpts", Options: []string{"nosuid", "noexec", "gid=5", "mode=620", "ptmxmode=666"}},

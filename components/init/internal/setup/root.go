@@ -14,15 +14,12 @@ import (
 // directory will do: what is in it is seen again after the move.
 const staging = "/run"
 
-// Root mounts /proc and makes / a mount that pivot_root(2) accepts to leave, as
-// a container runtime does. It refuses the mount that the kernel unpacks an
-// initramfs to, for that one has no parent. So / is bound once more and that
-// mount is put over it: the same files, not a copy. On a disk or an image / has
-// a parent already.
+// Root makes / a mount that pivot_root(2) accepts to leave, as a container
+// runtime does. It refuses the mount that the kernel unpacks an initramfs to,
+// for that one has no parent. So / is bound once more and that mount is put
+// over it: the same files, not a copy. On a disk or an image / has a parent
+// already. The kernel's threads change root along with the first process.
 func Root() error {
-	if err := proc.Do(); err != nil {
-		return err
-	}
 	var fs unix.Statfs_t
 	if err := unix.Statfs("/", &fs); err != nil {
 		return fmt.Errorf("looking at the root file system: %w", err)
@@ -37,7 +34,7 @@ func Root() error {
 		does string
 		call func() error
 	}{
-		{"binding the root file system", func() error { return unix.Mount("/", staging, "", unix.MS_BIND|unix.MS_REC, "") }},
+		{"binding the root file system", func() error { return unix.Mount("/", staging, "", unix.MS_BIND, "") }},
 		{"entering the bound root file system", func() error { return unix.Chdir(staging) }},
 		{"moving the root file system over itself", func() error { return unix.Mount(".", "/", "", unix.MS_MOVE, "") }},
 		{"changing root", func() error { return unix.Chroot(".") }},
