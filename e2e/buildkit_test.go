@@ -99,6 +99,19 @@ func TestErrors(t *testing.T) {
 	})
 }
 
+// TestCalls asks for what buildx can ask besides a build.
+func TestCalls(t *testing.T) {
+	setup(t)
+	good := write(t, "os.yml", small)
+	contains(t, ok(t, "docker", buildx(good, "--call=targets")...), "kernel+initrd (default)", "tar", "rootfs")
+	contains(t, ok(t, "docker", buildx(good, "--call=outline")...), "FORMAT", "kernel+initrd", "COMPRESSION", "os")
+	contains(t, ok(t, "docker", buildx(good, "--check")...), "no warnings found")
+	bad := write(t, "os.yml", strings.Replace(small, "name: hello", "nme: hello", 1))
+	contains(t, fails(t, "docker", buildx(bad, "--check")...), `unknown key "nme"`, "os.yml:5")
+	latest := write(t, "os.yml", strings.Replace(small, "hello:0.1", "hello:latest", 1))
+	contains(t, fails(t, "docker", buildx(latest, "--check")...), "whatever was pushed last", "os.yml:6")
+}
+
 // listing is what a tar archive holds.
 func listing(t *testing.T, file string) string {
 	t.Helper()

@@ -58,6 +58,9 @@ func Build(ctx context.Context, c client.Client, tools Toolchain) (*client.Resul
 	if err != nil {
 		return nil, fmt.Errorf("reading the manifest: %w", err)
 	}
+	if res, done, err := bc.HandleSubrequest(ctx, requests(src, o)); done || err != nil {
+		return res, err
+	}
 	m, err := manifest.Parse(&source.File{Name: src.Filename, Data: src.Data})
 	if err != nil {
 		return nil, located(err, src.SourceMap)

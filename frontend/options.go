@@ -90,8 +90,12 @@ func known(args map[string]string) error {
 	return nil
 }
 
-// baseName is the manifest's name without its extension.
+// baseName is the manifest's name without its extension; "lkx" for one that
+// came by standard input, which clients call Dockerfile.
 func baseName(file string) string {
-	base := path.Base(cmp.Or(file, "lkx.yml"))
+	base := path.Base(cmp.Or(file, dockerui.DefaultDockerfileName))
+	if base == dockerui.DefaultDockerfileName {
+		return "lkx"
+	}
 	return cmp.Or(strings.TrimSuffix(base, path.Ext(base)), "lkx")
 }
