@@ -40,8 +40,8 @@ images: .build/images/index.json ## Build the frontend and the component images 
 	@hack/images.sh
 
 .PHONY: push
-push: images ## Push them to a registry: make push REGISTRY=ghcr.io/me
-	@hack/push.sh "$(REGISTRY)"
+push: images ## Push them to a registry: make push TO=ghcr.io/me
+	@hack/push.sh "$(TO)"
 
 .PHONY: clean
 clean: ## Stop the daemons and remove .build

@@ -36,6 +36,7 @@ func TestGuest(t *testing.T) {
 	contains(t, out,
 		"[000-first] onboot one", "[000-first] motd of the system", "[000-first] overlay writable",
 		"[001-second] onboot two", "container root is read-only", "system root is read-only", "loopback up", "127.0.0.1       localhost",
+		"[000-first] interface is inside", "[001-second] peer is outside", "[001-second] namespace is bound",
 		"probe starts: pid 1 host probe-host", "[probe] probe root is read-only", "probe files: 512", "NoNewPrivs: 1",
 		"memory limit: 33554432 pids: 20",
 		"lkx: service finishes: finished",

@@ -2,7 +2,7 @@
 # push.sh REGISTRY/PATH: pushes the images of .build/images there.
 . "$(dirname "$0")/lib.sh"
 to=${1:-}
-[ -n "$to" ] || die "no registry to push to" "make push REGISTRY=ghcr.io/me"
+[ -n "$to" ] || die "no registry to push to" "make push TO=ghcr.io/me"
 builder_env
 unset DOCKER_CONFIG # the user's own credentials
 [ -n "$LKX_TEST_REGISTRY" ] || die "the registry is not running" "run hack/daemon.sh start"
