@@ -3,9 +3,9 @@
 . "$(dirname "$0")/lib.sh"
 to=${1:-}
 [ -n "$to" ] || die "no registry to push to" "make push TO=ghcr.io/me"
+"$ROOT/hack/daemon.sh" start
 builder_env
 unset DOCKER_CONFIG # the user's own credentials
-[ -n "$LKX_TEST_REGISTRY" ] || die "the registry is not running" "run hack/daemon.sh start"
 for name in lkx bootblobs busybox containerd hello init kernel runc; do
   "$BIN/crane" copy "$LKX_TEST_REGISTRY/lkx-os/$name:$VERSION" "$to/$name:$VERSION"
 done
