@@ -28,6 +28,24 @@ type Runtime struct {
 	Interfaces []Interface `json:"interfaces"` // moved to or made for the container
 	BindNS     BindNS      `json:"bindNS"`
 	Namespace  string      `json:"namespace"` // containerd's, "" for the default
+
+	// Of services alone:
+
+	Restart     string       `json:"restart"`     // "on-failure", "always", "no"; "" is "on-failure"
+	After       []string     `json:"after"`       // services that must be ready before it starts
+	Healthcheck *Healthcheck `json:"healthcheck"` // nil for none
+}
+
+// Healthcheck says how it is found out whether a service works: by one of Exec,
+// TCP and HTTP. Times are as in "1m30s"; what is "" or 0 is left to the reader.
+type Healthcheck struct {
+	Exec        []string `json:"exec"` // command in the container
+	TCP         string   `json:"tcp"`  // "PORT" or "HOST:PORT"
+	HTTP        string   `json:"http"` // "http://HOST:PORT/PATH"
+	Interval    string   `json:"interval"`
+	Timeout     string   `json:"timeout"`     // of one check
+	Retries     int      `json:"retries"`     // failures one after the other that count as one of the service
+	StartPeriod string   `json:"startPeriod"` // after the start, in which failures do not count
 }
 
 // Interface is a network interface for a container.
@@ -109,10 +127,8 @@ func (b *Bundle) Spec(cgroup, helper string) ([]byte, error) {
 
 // patch leaves alone all of the spec that it does not know.
 func (b *Bundle) patch(text []byte, cgroup, helper string) ([]byte, error) {
-	var spec map[string]any
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.UseNumber()
-	if err := d.Decode(&spec); err != nil {
+	spec, err := decode(text)
+	if err != nil {
 		return nil, err
 	}
 	root, linux := object(spec, "root"), object(spec, "linux")
@@ -133,6 +149,35 @@ func (b *Bundle) patch(text []byte, cgroup, helper string) ([]byte, error) {
 		hooks["createRuntime"] = append(list, map[string]any{"path": helper, "args": []string{helper, "hook", b.Dir}})
 	}
 	return json.Marshal(spec)
+}
+
+// Process is how the container's process is described, for another one that is
+// to run args in the container: without a terminal, otherwise the same.
+func (b *Bundle) Process(args []string) ([]byte, error) {
+	text, err := os.ReadFile(filepath.Join(b.Dir, "config.json"))
+	if err != nil {
+		return nil, fmt.Errorf("reading the container's config: %w", err)
+	}
+	spec, err := decode(text)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s/config.json: %w", b.Dir, err)
+	}
+	p := object(spec, "process")
+	p["args"], p["terminal"] = args, false
+	delete(p, "consoleSize")
+	out, err := json.Marshal(p)
+	if err != nil {
+		return nil, fmt.Errorf("describing a process: %w", err)
+	}
+	return out, nil
+}
+
+func decode(text []byte) (map[string]any, error) {
+	var spec map[string]any
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.UseNumber()
+	err := d.Decode(&spec)
+	return spec, err
 }
 
 // object is the object of that name in parent, made if it is missing.

@@ -28,7 +28,9 @@ func TestList(t *testing.T) {
 	"mkdir": ["var/x"],
 	"interfaces": [{"name": "veth0", "add": "veth", "peer": "veth1", "createInRoot": true}],
 	"bindNS": {"net": "/run/netns/b", "cgroup": "", "ipc": "", "mnt": "", "pid": "", "user": "", "uts": ""},
-	"namespace": "other"}`)
+	"namespace": "other",
+	"restart": "always", "after": ["000-a"],
+	"healthcheck": {"http": "http://:80/", "interval": "20s", "timeout": "1s", "retries": 2, "startPeriod": "1m"}}`)
 	write(t, filepath.Join(dir, "000-a"), "config.json", `{}`)
 	write(t, dir, "stray", "")
 	got, err := List(dir)
@@ -44,6 +46,11 @@ func TestList(t *testing.T) {
 			Interfaces: []Interface{{Name: "veth0", Add: "veth", Peer: "veth1", CreateInRoot: true}},
 			BindNS:     BindNS{Net: "/run/netns/b"},
 			Namespace:  "other",
+			Restart:    "always",
+			After:      []string{"000-a"},
+			Healthcheck: &Healthcheck{
+				HTTP: "http://:80/", Interval: "20s", Timeout: "1s", Retries: 2, StartPeriod: "1m",
+			},
 		}},
 	}
 	if !reflect.DeepEqual(got, want) {
@@ -123,5 +130,23 @@ func TestPath(t *testing.T) {
 		if got := b.path(in); got != want {
 			t.Errorf("path(%q) = %q, want %q", in, got, want)
 		}
+	}
+}
+
+func TestProcess(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "config.json", `{"process": {"args": ["/bin/srv"], "terminal": true, "consoleSize": {"width": 80}, "env": ["A=b"],
+	"user": {"uid": 7, "gid": 8}, "capabilities": {"bounding": ["CAP_KILL"]}, "cwd": "/w", "oomScoreAdj": -900}}`)
+	text, err := (&Bundle{Dir: dir}).Process([]string{"/bin/check", "it"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `{"args":["/bin/check","it"],"capabilities":{"bounding":["CAP_KILL"]},"cwd":"/w","env":["A=b"],` +
+		`"oomScoreAdj":-900,"terminal":false,"user":{"gid":8,"uid":7}}`
+	if string(text) != want {
+		t.Errorf("got  %s\nwant %s", text, want)
+	}
+	if _, err := (&Bundle{Dir: dir + "/missing"}).Process(nil); err == nil {
+		t.Error("a missing config.json gave no error")
 	}
 }

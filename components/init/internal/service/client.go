@@ -55,24 +55,35 @@ func in(ctx context.Context, namespace string) context.Context {
 	return metadata.AppendToOutgoingContext(ctx, "containerd-namespace", namespace)
 }
 
-// running tells whether there is a task of that name that has been started, be
-// it that it has ended since.
-func (c *client) running(ctx context.Context, name string) (bool, error) {
+// taskState is what containerd knows of a service's process.
+type taskState struct {
+	started bool // be it that it has ended since
+	running bool
+	pid     int // while it runs
+}
+
+// look tells what there is of a task of that name.
+func (c *client) look(ctx context.Context, name string) (taskState, error) {
 	t, err := c.tasks.Get(ctx, &tasks.GetRequest{ContainerID: name})
 	if status.Code(err) == codes.NotFound {
-		return false, nil
+		return taskState{}, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("looking for it: %w", plain(err))
+		return taskState{}, fmt.Errorf("looking for it: %w", plain(err))
 	}
-	s := t.GetProcess().GetStatus()
-	return s == task.Status_RUNNING || s == task.Status_STOPPED, nil
+	switch t.GetProcess().GetStatus() {
+	case task.Status_RUNNING:
+		return taskState{true, true, int(t.GetProcess().GetPid())}, nil
+	case task.Status_STOPPED:
+		return taskState{started: true}, nil
+	}
+	return taskState{}, nil
 }
 
 // start makes a container and runs it. Whatever is left of that name goes first.
-func (c *client) start(ctx context.Context, name string, spec []byte, stdout, stderr string) error {
+func (c *client) start(ctx context.Context, name string, spec []byte, stdout, stderr string) (taskState, error) {
 	if err := c.remove(ctx, name); err != nil {
-		return err
+		return taskState{}, err
 	}
 	_, err := c.containers.Create(ctx, &containers.CreateContainerRequest{Container: &containers.Container{
 		ID:      name,
@@ -80,15 +91,16 @@ func (c *client) start(ctx context.Context, name string, spec []byte, stdout, st
 		Spec:    &anypb.Any{TypeUrl: specType, Value: spec},
 	}})
 	if err != nil {
-		return fmt.Errorf("making the container: %w", plain(err))
+		return taskState{}, fmt.Errorf("making the container: %w", plain(err))
 	}
 	if _, err := c.tasks.Create(ctx, &tasks.CreateTaskRequest{ContainerID: name, Stdout: stdout, Stderr: stderr}); err != nil {
-		return fmt.Errorf("making the container's process: %w", plain(err))
+		return taskState{}, fmt.Errorf("making the container's process: %w", plain(err))
 	}
-	if _, err := c.tasks.Start(ctx, &tasks.StartRequest{ContainerID: name}); err != nil {
-		return fmt.Errorf("starting the container's process: %w", plain(err))
+	r, err := c.tasks.Start(ctx, &tasks.StartRequest{ContainerID: name})
+	if err != nil {
+		return taskState{}, fmt.Errorf("starting the container's process: %w", plain(err))
 	}
-	return nil
+	return taskState{true, true, int(r.GetPid())}, nil
 }
 
 // remove kills and deletes a container and its task. None is no error.
@@ -140,5 +152,14 @@ func (c *client) kill(ctx context.Context, name string, signal unix.Signal) erro
 	return nil
 }
 
+// errAway is what an error wraps that says that containerd went away meanwhile.
+var errAway = errors.New("containerd has gone")
+
 // plain is an error without what gRPC says around it.
-func plain(err error) error { return errors.New(status.Convert(err).Message()) }
+func plain(err error) error {
+	s := status.Convert(err)
+	if s.Code() == codes.Unavailable {
+		return fmt.Errorf("%w: %s", errAway, s.Message())
+	}
+	return errors.New(s.Message())
+}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -37,14 +38,14 @@ func (g *Group) Run(ctx context.Context, list []*bundle.Bundle) error {
 	}
 	defer c.conn.Close()
 	defer g.finish()
+	services, err := g.services(c, list)
+	if err != nil {
+		return err
+	}
 	var first, all sync.WaitGroup
 	var mu sync.Mutex
 	failed := 0
-	for _, b := range list {
-		s, err := g.newService(c, b)
-		if err != nil {
-			return fmt.Errorf("service %s: %w", b.Name, err)
-		}
+	for _, s := range services {
 		first.Add(1)
 		var once sync.Once
 		up := func(err error) {
@@ -69,6 +70,24 @@ func (g *Group) Run(ctx context.Context, list []*bundle.Bundle) error {
 	all.Wait()
 	<-ctx.Done()
 	return nil
+}
+
+// services are those of list, ready to be run.
+func (g *Group) services(c *client, list []*bundle.Bundle) ([]*service, error) {
+	exists := func(name string) bool {
+		return slices.ContainsFunc(list, func(b *bundle.Bundle) bool { return b.Name == name })
+	}
+	o := newOrder()
+	var out []*service
+	for _, b := range list {
+		s, err := g.newService(c, b, o)
+		if err != nil {
+			return nil, fmt.Errorf("service %s: %w", b.Name, err)
+		}
+		s.configure(exists)
+		out = append(out, s)
+	}
+	return out, nil
 }
 
 // count says how many services run.

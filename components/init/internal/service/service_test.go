@@ -3,7 +3,6 @@ package service
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"io"
 	"log"
 	"maps"
@@ -39,13 +38,17 @@ type fake struct {
 	tasks  map[string]*fakeTask
 	starts map[string]int
 	kills  map[string][]uint32
-	deaf   bool // to SIGTERM
+	deaf   bool             // to SIGTERM
+	order  []string         // in which containers were started
+	execs  map[string][]int // like script, for what is run in a container
+	ran    []string         // specs of what was
 }
 
 type fakeTask struct {
-	state task.Status
-	code  int
-	done  chan struct{}
+	state  task.Status
+	code   int
+	stdout string
+	done   chan struct{}
 }
 
 func newFake(script map[string][]int) *fake {
@@ -53,6 +56,9 @@ func newFake(script map[string][]int) *fake {
 }
 
 var errNone = status.Error(codes.NotFound, "not found")
+
+// path is what a task, or another process in its container, is called in fake.tasks.
+func path(container, exec string) string { return filepath.Join(container, exec) }
 
 // fakeContainers is one of the API's services.
 type fakeContainers struct {
@@ -92,26 +98,32 @@ func (f fakeTasks) Create(_ context.Context, r *tasks.CreateTaskRequest) (*tasks
 	if _, ok := f.made[r.ContainerID]; !ok {
 		return nil, errNone
 	}
-	out, err := os.OpenFile(r.Stdout, os.O_WRONLY, 0)
-	if err != nil {
-		return nil, status.Error(codes.Internal, err.Error())
-	}
-	fmt.Fprintf(out, "said by %s\n", r.ContainerID)
-	out.Close()
-	f.tasks[r.ContainerID] = &fakeTask{state: task.Status_CREATED, done: make(chan struct{})}
+	f.tasks[r.ContainerID] = &fakeTask{state: task.Status_CREATED, stdout: r.Stdout, done: make(chan struct{})}
 	return &tasks.CreateTaskResponse{}, nil
 }
 
 func (f fakeTasks) Start(_ context.Context, r *tasks.StartRequest) (*tasks.StartResponse, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	t, run := f.tasks[r.ContainerID], f.starts[r.ContainerID]
-	t.state = task.Status_RUNNING
-	f.starts[r.ContainerID]++
-	if codes := f.script[r.ContainerID]; codes[min(run, len(codes)-1)] >= 0 {
-		f.end(t, codes[min(run, len(codes)-1)])
+	key, script := r.ContainerID, f.script[r.ContainerID]
+	if r.ExecID != "" {
+		script = f.execs[key]
+		key += " exec"
+	} else {
+		f.order = append(f.order, key)
 	}
-	return &tasks.StartResponse{}, nil
+	t, run := f.tasks[path(r.ContainerID, r.ExecID)], f.starts[key]
+	t.state = task.Status_RUNNING
+	f.starts[key]++
+	if t.stdout != "" {
+		if err := os.WriteFile(t.stdout, []byte("said by "+key+"\n"), 0); err != nil {
+			return nil, status.Error(codes.Internal, err.Error())
+		}
+	}
+	if code := script[min(run, len(script)-1)]; code >= 0 {
+		f.end(t, code)
+	}
+	return &tasks.StartResponse{Pid: uint32(os.Getpid())}, nil
 }
 
 func (f *fake) end(t *fakeTask, code int) {
@@ -128,12 +140,12 @@ func (f fakeTasks) Get(_ context.Context, r *tasks.GetRequest) (*tasks.GetRespon
 	if !ok {
 		return nil, errNone
 	}
-	return &tasks.GetResponse{Process: &task.Process{Status: t.state}}, nil
+	return &tasks.GetResponse{Process: &task.Process{Status: t.state, Pid: uint32(os.Getpid())}}, nil
 }
 
 func (f fakeTasks) Wait(ctx context.Context, r *tasks.WaitRequest) (*tasks.WaitResponse, error) {
 	f.mu.Lock()
-	t, ok := f.tasks[r.ContainerID]
+	t, ok := f.tasks[path(r.ContainerID, r.ExecID)]
 	f.mu.Unlock()
 	if !ok {
 		return nil, errNone
@@ -149,12 +161,16 @@ func (f fakeTasks) Wait(ctx context.Context, r *tasks.WaitRequest) (*tasks.WaitR
 func (f fakeTasks) Kill(_ context.Context, r *tasks.KillRequest) (*emptypb.Empty, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	t, ok := f.tasks[r.ContainerID]
+	t, ok := f.tasks[path(r.ContainerID, r.ExecID)]
 	if !ok {
 		return nil, errNone
 	}
 	if t.state == task.Status_RUNNING {
-		f.kills[r.ContainerID] = append(f.kills[r.ContainerID], r.Signal)
+		key := r.ContainerID
+		if r.ExecID != "" {
+			key += " exec"
+		}
+		f.kills[key] = append(f.kills[key], r.Signal)
 	}
 	if !f.deaf || r.Signal == uint32(unix.SIGKILL) {
 		f.end(t, 128+int(r.Signal))
@@ -278,8 +294,7 @@ func TestRestart(t *testing.T) {
 	}
 	// Another process takes over: what ended well stays so.
 	s.fake.script["bad"] = []int{-1}
-	s.Group = &Group{Log: s.Log, Console: s.Console, Logs: s.Logs, Socket: s.Socket, State: s.State, Cgroup: s.Cgroup, Helper: s.Helper, StopTimeout: s.StopTimeout}
-	s.out.Reset()
+	s.again()
 	s.until(t, `lkx: 3 services running`)
 	if s.fake.starts["good"] != 1 {
 		t.Error("what had ended well was run again")
