@@ -26,7 +26,7 @@ var arrows = []struct{ pkg, may string }{
 	{"manifest", "internal/source"},
 	{"oci", "manifest"},
 	{"plan", "internal/source manifest oci"},
-	{"llbgen", "plan"},
+	{"llbgen", "internal/source plan"},
 	{"assemble", "plan tree"},
 	{"store", "assemble plan"},
 	{"formats", "exporters/* tree"},

@@ -20,19 +20,33 @@ type Images interface {
 	Tree(ctx context.Context, img plan.Image) (tree.Tree, error)
 }
 
+// Sources is where the parts of a step come from.
+type Sources struct {
+	Images Images
+	Files  fs.FS // the build context; may be nil when no step needs it
+	Blobs  Blobs // may be nil when no step needs it
+}
+
+// Blobs gives blobs as files.
+type Blobs interface {
+	// Blob is the path of a file that holds b, verified.
+	Blob(ctx context.Context, b plan.Blob) (string, error)
+}
+
 // Step is the tree of one step of a plan, to be laid over those before it: it
-// lists no directory that the step itself does not place. files is the build
-// context; it may be nil when the step needs none.
-func Step(ctx context.Context, s *plan.Step, images Images, files fs.FS) (tree.Tree, error) {
+// lists no directory that the step itself does not place.
+func Step(ctx context.Context, s *plan.Step, src Sources) (tree.Tree, error) {
 	var b tree.Builder
+	p := placer{ctx: ctx, b: &b, src: src, origins: map[string]*tree.Origin{}}
+	p.enter(s, "")
 	for _, f := range s.Defaults {
-		if err := place(&b, f, files); err != nil {
+		if err := p.place(f); err != nil {
 			return nil, err
 		}
 	}
 	for _, c := range s.Copies {
 		b.NextLayer()
-		t, err := images.Tree(ctx, c.Image)
+		t, err := src.Images.Tree(ctx, c.Image)
 		if err != nil {
 			return nil, err
 		}
@@ -42,30 +56,108 @@ func Step(ctx context.Context, s *plan.Step, images Images, files fs.FS) (tree.T
 	}
 	b.NextLayer()
 	for _, f := range s.Files {
-		if err := place(&b, f, files); err != nil {
+		p.enter(s, f.Location)
+		if err := p.place(f); err != nil {
 			return nil, err
 		}
 	}
 	return b.Overlay(), nil
 }
 
-// place puts one file of the manifest.
-func place(b *tree.Builder, f plan.File, files fs.FS) error {
+// A placer puts the files that no image brought.
+type placer struct {
+	ctx     context.Context
+	b       *tree.Builder
+	src     Sources
+	origins map[string]*tree.Origin
+}
+
+// enter makes what is put from now on come from a place of the manifest: from s
+// itself if location is empty. LinuxKit says "volume[0]", where the key is volumes.
+func (p *placer) enter(s *plan.Step, location string) {
+	if location == "" {
+		location = strings.Replace(s.Name, "volumes[", "volume[", 1)
+	}
+	if p.origins[location] == nil {
+		p.origins[location] = &tree.Origin{Source: s.Source, Location: location}
+	}
+	p.b.Origin = p.origins[location]
+}
+
+func (p *placer) place(f plan.File) error {
 	e := tree.Entry{Path: f.Path, Mode: f.Mode, UID: f.UID, GID: f.GID, Link: f.Link}
-	open := tree.Bytes(f.Contents)
+	switch {
+	case f.Deep != nil:
+		return p.directory(f)
+	case f.Source != "":
+		return p.fromFile(e, f.Source)
+	case f.Blob != nil:
+		name, err := p.src.Blobs.Blob(p.ctx, *f.Blob)
+		if err != nil {
+			return fmt.Errorf("fetching %s: %w", f.Path, err)
+		}
+		info, err := os.Stat(name)
+		if err != nil {
+			return fmt.Errorf("fetching %s: %w", f.Path, err)
+		}
+		e.Size = info.Size()
+		return p.b.Put(e, func() (io.ReadCloser, error) { return os.Open(name) })
+	}
 	if e.Type() == tree.TypeRegular {
 		e.Size = int64(len(f.Contents))
 	}
-	if f.Source != "" {
-		info, err := fs.Stat(files, f.Source)
+	return p.b.Put(e, tree.Bytes(f.Contents))
+}
+
+// fromFile puts e with the contents of a file of the build context.
+func (p *placer) fromFile(e tree.Entry, name string) error {
+	info, err := fs.Stat(p.src.Files, name)
+	if err != nil {
+		return fmt.Errorf("reading the source of %s: %w", e.Path, err)
+	}
+	e.Size = info.Size()
+	return p.b.Put(e, func() (io.ReadCloser, error) { return p.src.Files.Open(name) })
+}
+
+// directory puts all of a directory of the build context. Owners are f's, and
+// so may modes be: those of the building machine depend on who checked it out.
+func (p *placer) directory(f plan.File) error {
+	return fs.WalkDir(p.src.Files, f.Source, func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return fmt.Errorf("reading the source of %s: %w", f.Path, err)
 		}
-		e.Size = info.Size()
-		open = func() (io.ReadCloser, error) { return files.Open(f.Source) }
-	}
-	return b.Put(e, open)
+		info, err := d.Info()
+		if err != nil {
+			return fmt.Errorf("reading the source of %s: %w", f.Path, err)
+		}
+		below := strings.TrimPrefix(strings.TrimPrefix(name, f.Source), "/")
+		e := tree.Entry{Path: path.Join(f.Path, below), UID: f.UID, GID: f.GID}
+		switch typ := info.Mode().Type(); {
+		case name == f.Source || typ == fs.ModeDir:
+			e.Mode = f.Mode
+			if f.Deep.OwnModes {
+				e.Mode |= permissions(info.Mode())
+			}
+			return p.b.Put(e, nil)
+		case typ == fs.ModeSymlink:
+			e.Mode = tree.TypeSymlink | 0o777
+			if e.Link, err = fs.ReadLink(p.src.Files, name); err != nil {
+				return fmt.Errorf("reading the source of %s: %w", f.Path, err)
+			}
+			return p.b.Put(e, nil)
+		case typ != 0:
+			return fmt.Errorf("the source of %s holds %s, which is neither a file, a directory nor a link", f.Path, name)
+		}
+		e.Mode = tree.TypeRegular | f.Deep.FileMode
+		if f.Deep.OwnModes {
+			e.Mode |= permissions(info.Mode())
+		}
+		return p.fromFile(e, name)
+	})
 }
+
+// permissions are the bits of m that tools which carry files about keep.
+func permissions(m fs.FileMode) uint32 { return uint32(m.Perm()) }
 
 // copyInto places what c wants of the image's tree t.
 func copyInto(b *tree.Builder, c plan.Copy, t tree.Tree) error {
@@ -138,4 +230,16 @@ func (d Dirs) Tree(_ context.Context, img plan.Image) (tree.Tree, error) {
 		return nil, fmt.Errorf("image %s is not mounted: %w", img.Ref, os.ErrNotExist)
 	}
 	return tree.Dir(dir)
+}
+
+// BlobFiles gives blobs that are mounted somewhere: files by digest.
+type BlobFiles map[string]string
+
+// Blob is the file of b, which whoever mounted it has verified.
+func (f BlobFiles) Blob(_ context.Context, b plan.Blob) (string, error) {
+	name, ok := f[b.Digest]
+	if !ok {
+		return "", fmt.Errorf("blob %s is not mounted: %w", b.Digest, os.ErrNotExist)
+	}
+	return name, nil
 }

@@ -48,12 +48,7 @@ func (b *BuildKit) Build(ctx context.Context, r Request) ([]string, error) {
 	}
 	defer c.Close()
 	return r.staged(func(dir string) error {
-		manifests, err := os.MkdirTemp("", "lkx-manifest-")
-		if err != nil {
-			return err
-		}
-		defer os.RemoveAll(manifests)
-		opt, err := b.options(&r, manifests, dir)
+		opt, err := b.options(&r, dir)
 		if err != nil {
 			return err
 		}
@@ -68,7 +63,7 @@ func (b *BuildKit) Build(ctx context.Context, r Request) ([]string, error) {
 			}
 		}()
 		_, err = c.Build(ctx, *opt, "", func(ctx context.Context, g gateway.Client) (*gateway.Result, error) {
-			return frontend.Build(ctx, g, b.toolchain)
+			return frontend.Build(ctx, g, frontend.Options{Tools: b.toolchain, Parse: r.manifest})
 		}, status)
 		<-done
 		return err
@@ -100,16 +95,11 @@ func (b *BuildKit) dial(ctx context.Context) (*client.Client, error) {
 	return c, nil
 }
 
-// options are what the frontend finds as if buildx had sent it. manifests is an
-// empty directory for the manifest.
-func (b *BuildKit) options(r *Request, manifests, out string) (*client.SolveOpt, error) {
-	name := filepath.Base(r.File.Name)
-	if err := os.WriteFile(filepath.Join(manifests, name), r.File.Data, 0o644); err != nil {
-		return nil, fmt.Errorf("copying the manifest: %w", err)
-	}
+// options are what the frontend finds as if buildx had sent it.
+func (b *BuildKit) options(r *Request, out string) (*client.SolveOpt, error) {
 	var err error
 	mounts := map[string]fsutil.FS{}
-	for local, dir := range map[string]string{"context": r.Dir, "dockerfile": manifests, localTool: filepath.Dir(b.Tool)} {
+	for local, dir := range map[string]string{"context": r.Dir, localTool: filepath.Dir(b.Tool)} {
 		if mounts[local], err = fsutil.NewFS(dir); err != nil {
 			return nil, fmt.Errorf("opening %s: %w", dir, err)
 		}
@@ -119,7 +109,7 @@ func (b *BuildKit) options(r *Request, manifests, out string) (*client.SolveOpt,
 		formats = append(formats, f.Name)
 	}
 	attrs := map[string]string{
-		"filename": name, "platform": r.Platform,
+		"platform":                             r.Platform,
 		"build-arg:" + frontend.ArgName:        r.Base,
 		"build-arg:" + frontend.ArgFormat:      strings.Join(formats, ","),
 		"build-arg:" + frontend.ArgCompression: r.Compression,

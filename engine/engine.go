@@ -6,10 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/moby/buildkit/client"
 
@@ -20,9 +18,10 @@ import (
 
 // Request is one build.
 type Request struct {
-	File        *source.File
-	Dir         string // where "source:" paths begin; the directory of the manifest
-	Platform    string // "linux/amd64"
+	Files       []*source.File    // the manifest: each is merged over those before it
+	Args        map[string]string // values of its arguments
+	Dir         string            // where relative paths begin; the directory of the first file
+	Platform    string            // "linux/amd64"
 	Formats     []formats.Format
 	Base        string // base name of the files
 	Out         string // directory for the files; made if there is none
@@ -45,9 +44,16 @@ var (
 	_ Engine = (*BuildKit)(nil)
 )
 
-// parse reads and checks the manifest of r.
+// Manifest reads and checks the manifest of r.
+func (r *Request) Manifest() (*manifest.Manifest, error) { return r.manifest(r.Platform) }
+
+func (r *Request) manifest(platform string) (*manifest.Manifest, error) {
+	return manifest.Parse(manifest.Options{Args: r.Args, Platform: platform, Load: hostFiles{r.Dir}.load}, r.Files...)
+}
+
+// parse is Manifest, if it can be made into the formats of r.
 func (r *Request) parse() (*manifest.Manifest, error) {
-	m, err := manifest.Parse(r.File)
+	m, err := r.Manifest()
 	if err != nil {
 		return nil, err
 	}
@@ -101,47 +107,4 @@ func flush(name string) error {
 		return fmt.Errorf("writing %s: %w", name, err)
 	}
 	return f.Close()
-}
-
-// hostFiles are the files that "source:" names on this machine: relative to a
-// directory, absolute, or below the home directory ("~/").
-type hostFiles struct{ dir string }
-
-func (h hostFiles) resolve(name string) (string, error) {
-	if rest, ok := strings.CutPrefix(name, "~/"); ok {
-		home, err := os.UserHomeDir()
-		if err != nil {
-			return "", fmt.Errorf("finding the home directory for %s: %w", name, err)
-		}
-		return filepath.Join(home, rest), nil
-	}
-	if filepath.IsAbs(name) {
-		return name, nil
-	}
-	return filepath.Join(h.dir, name), nil
-}
-
-// Open implements [fs.FS], except that any path is valid.
-func (h hostFiles) Open(name string) (fs.File, error) {
-	p, err := h.resolve(name)
-	if err != nil {
-		return nil, err
-	}
-	return os.Open(p)
-}
-
-// hostContext is hostFiles as a plan asks for it.
-type hostContext struct{ hostFiles }
-
-// Stat implements [plan.Context].
-func (h hostContext) Stat(_ context.Context, name string) (bool, error) {
-	p, err := h.resolve(name)
-	if err != nil {
-		return false, err
-	}
-	info, err := os.Stat(p)
-	if err != nil {
-		return false, err
-	}
-	return info.Mode().IsRegular(), nil
 }

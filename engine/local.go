@@ -21,6 +21,7 @@ import (
 type Images interface {
 	plan.Resolver
 	assemble.Fetcher
+	assemble.Blobs
 }
 
 // Local builds in this process: no daemon, no rights, no other program.
@@ -44,9 +45,11 @@ func (l *Local) Build(ctx context.Context, r Request) ([]string, error) {
 		}
 		b := &local{
 			Request: r, plan: p, report: report, dir: dir,
-			images: &assemble.Layers{Fetcher: l.Images, Platform: r.Platform},
+			sources: assemble.Sources{Files: hostFiles{r.Dir}, Blobs: l.Images},
 		}
-		defer b.images.Close()
+		images := &assemble.Layers{Fetcher: l.Images, Platform: r.Platform}
+		defer images.Close()
+		b.sources.Images = images
 		return b.run(ctx)
 	})
 }
@@ -63,10 +66,10 @@ func (l *Local) Plan(ctx context.Context, r Request) (*plan.Plan, error) {
 // local is one build.
 type local struct {
 	Request
-	plan   *plan.Plan
-	images *assemble.Layers
-	report *reporter
-	dir    string
+	plan    *plan.Plan
+	sources assemble.Sources
+	report  *reporter
+	dir     string
 }
 
 func (b *local) run(ctx context.Context) error {
@@ -80,7 +83,7 @@ func (b *local) run(ctx context.Context) error {
 		return err
 	}
 	if b.plan.Boot != nil {
-		if in.Boot, err = assemble.Step(ctx, b.plan.Boot, b.images, hostFiles{b.Dir}); err != nil {
+		if in.Boot, err = assemble.Step(ctx, b.plan.Boot, b.sources); err != nil {
 			return b.at(b.plan.Boot, err)
 		}
 	}
@@ -120,7 +123,7 @@ func (b *local) trees(ctx context.Context) ([]tree.Tree, error) {
 	for i := range b.plan.Steps {
 		s := &b.plan.Steps[i]
 		g.Go(func() error {
-			t, err := assemble.Step(ctx, s, b.images, hostFiles{b.Dir})
+			t, err := assemble.Step(ctx, s, b.sources)
 			out[i] = t
 			return b.at(s, err)
 		})

@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -34,10 +33,14 @@ func Run(ctx context.Context) error {
 		return err
 	}
 	defer out.Close()
-	w := &worker{job: &j, images: assemble.Dirs{}, files: os.DirFS(plan.ContextDir), out: out}
+	images, blobs := assemble.Dirs{}, assemble.BlobFiles{}
 	for i, img := range j.Images() {
-		w.images[img.Pinned()] = plan.ImageDir(i)
+		images[img.Pinned()] = plan.ImageDir(i)
 	}
+	for i, b := range j.Blobs() {
+		blobs[b.Digest] = filepath.Join(plan.BlobDir(i), plan.BlobFile)
+	}
+	w := &worker{job: &j, out: out, sources: assemble.Sources{Images: images, Files: os.DirFS(plan.ContextDir), Blobs: blobs}}
 	switch j.Make {
 	case plan.JobSegment:
 		return w.segment(ctx)
@@ -52,16 +55,15 @@ func Run(ctx context.Context) error {
 }
 
 type worker struct {
-	job    *plan.Job
-	images assemble.Dirs
-	files  fs.FS
-	out    *os.Root
+	job     *plan.Job
+	sources assemble.Sources
+	out     *os.Root
 }
 
 func (w *worker) tree(ctx context.Context, steps ...plan.Step) (tree.Tree, error) {
 	trees := make([]tree.Tree, len(steps))
 	for i := range steps {
-		t, err := assemble.Step(ctx, &steps[i], w.images, w.files)
+		t, err := assemble.Step(ctx, &steps[i], w.sources)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", steps[i].Title, err)
 		}

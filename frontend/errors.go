@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/moby/buildkit/client/llb"
-	"github.com/moby/buildkit/frontend/dockerui"
 	"github.com/moby/buildkit/frontend/gateway/client"
 	"github.com/moby/buildkit/solver/errdefs"
 	"github.com/moby/buildkit/solver/pb"
@@ -15,19 +14,40 @@ import (
 )
 
 // located gives the complaints about a manifest the form that BuildKit's
-// clients draw: the text with its carets, and the lines it is about.
-func located(err error, m *llb.SourceMap) error {
+// clients draw: the texts with their carets, and the lines they are about.
+func (s *sources) located(err error) error {
 	var list source.Errors
 	if !errors.As(err, &list) {
 		return err
 	}
 	var text strings.Builder
 	source.Print(&text, list)
-	src := &errdefs.Source{Info: &pb.SourceInfo{Filename: m.Filename, Data: m.Data, Language: m.Language, Definition: m.Definition.ToPB()}}
-	for _, e := range list {
-		src.Ranges = append(src.Ranges, rangeOf(e))
+	err = errors.New(strings.TrimSuffix(text.String(), "\n"))
+	for len(list) > 0 {
+		f := list[0].Pos.File
+		var ranges []*pb.Range
+		var rest source.Errors
+		for _, e := range list {
+			if e.Pos.File == f {
+				ranges = append(ranges, rangeOf(e))
+			} else {
+				rest = append(rest, e)
+			}
+		}
+		if f != nil {
+			err = errdefs.WithSource(err, &errdefs.Source{Info: info(s.sourceMap(f)), Ranges: ranges})
+		}
+		list = rest
 	}
-	return errdefs.WithSource(errors.New(strings.TrimSuffix(text.String(), "\n")), src)
+	return err
+}
+
+func info(m *llb.SourceMap) *pb.SourceInfo {
+	out := &pb.SourceInfo{Filename: m.Filename, Data: m.Data, Language: m.Language}
+	if m.Definition != nil {
+		out.Definition = m.Definition.ToPB()
+	}
+	return out
 }
 
 // rangeOf is the place of e. Lines and columns count from 1, as BuildKit's do
@@ -40,8 +60,12 @@ func rangeOf(e *source.Error) *pb.Range {
 }
 
 // warn tells the client of what is legal but suspicious.
-func warn(ctx context.Context, src *dockerui.Source, list source.Errors) {
+func (s *sources) warn(ctx context.Context, list source.Errors) {
 	for _, e := range list {
+		src := s.maps[e.Pos.File]
+		if src == nil || src.Warn == nil {
+			continue
+		}
 		o := client.WarnOpts{Level: 1, Range: []*pb.Range{rangeOf(e)}}
 		if e.Hint != "" {
 			o.Detail = [][]byte{[]byte(e.Hint)}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/containerd/platforms"
@@ -44,8 +45,17 @@ func Self(path string) Toolchain {
 	}
 }
 
+// Options is what a request is answered with.
+type Options struct {
+	// Tools gives the program for exec ops.
+	Tools Toolchain
+	// Parse, if it is set, gives the manifest for a platform ("linux/amd64")
+	// instead of the file that the request names.
+	Parse func(platform string) (*manifest.Manifest, error)
+}
+
 // Build answers one request.
-func Build(ctx context.Context, c client.Client, tools Toolchain) (*client.Result, error) {
+func Build(ctx context.Context, c client.Client, with Options) (*client.Result, error) {
 	bc, err := dockerui.NewClient(c)
 	if err != nil {
 		return nil, err
@@ -54,22 +64,19 @@ func Build(ctx context.Context, c client.Client, tools Toolchain) (*client.Resul
 	if err != nil {
 		return nil, err
 	}
-	src, err := bc.ReadEntrypoint(ctx, "YAML")
-	if err != nil {
-		return nil, fmt.Errorf("reading the manifest: %w", err)
+	b := &build{bc: bc, c: c, options: o, tools: with.Tools, parse: with.Parse, src: &sources{maps: map[*source.File]*dockerui.Source{}}}
+	if b.parse == nil {
+		if b.src, err = readSources(ctx, c, bc, o); err != nil {
+			return nil, err
+		}
+		if res, done, err := bc.HandleSubrequest(ctx, b.requests()); done || err != nil {
+			return res, err
+		}
+		b.parse = func(platform string) (*manifest.Manifest, error) { return b.src.parse(ctx, platform) }
 	}
-	if res, done, err := bc.HandleSubrequest(ctx, requests(src, o)); done || err != nil {
-		return res, err
-	}
-	m, err := manifest.Parse(&source.File{Name: src.Filename, Data: src.Data})
-	if err != nil {
-		return nil, located(err, src.SourceMap)
-	}
-	warn(ctx, src, m.Warnings)
-	b := &build{bc: bc, c: c, options: o, src: src, m: m, tools: tools}
 	rb, err := bc.Build(ctx, b.platform)
 	if err != nil {
-		return nil, located(err, src.SourceMap)
+		return nil, err
 	}
 	return rb.Finalize()
 }
@@ -79,27 +86,37 @@ type build struct {
 	bc      *dockerui.Client
 	c       client.Client
 	options options
-	src     *dockerui.Source
-	m       *manifest.Manifest
+	src     *sources
 	tools   Toolchain
+	parse   func(platform string) (*manifest.Manifest, error)
 }
 
+// builder is the platform that the program runs on.
+func (b *build) builder() ocispec.Platform { return b.bc.BuildPlatforms[0] }
+
 // platform builds for one platform; nil is the builder's own.
-func (b *build) platform(ctx context.Context, target *ocispec.Platform, _ int) (*dockerui.BuildResult, error) {
-	p := b.bc.BuildPlatforms[0]
+func (b *build) platform(ctx context.Context, target *ocispec.Platform, index int) (*dockerui.BuildResult, error) {
+	p := b.builder()
 	if target != nil {
 		p = *target
 	}
 	p = platforms.Normalize(p)
+	m, err := b.parse(platforms.Format(p))
+	if err != nil {
+		return nil, err
+	}
+	if index == 0 {
+		b.src.warn(ctx, m.Warnings)
+	}
 	for _, f := range b.options.formats {
-		if err := f.Check(p.Architecture, b.m.Kernel != nil); err != nil {
+		if err := f.Check(p.Architecture, m.Kernel != nil); err != nil {
 			return nil, err
 		}
 	}
-	r := newResolver(b, p)
-	pl, err := plan.New(ctx, b.m, platforms.Format(p), r, newBuildContext(ctx, b))
+	r := newResolver(b, m, p)
+	pl, err := plan.New(ctx, m, platforms.Format(p), r, newBuildContext(ctx, b, m))
 	if err != nil {
-		return nil, err
+		return nil, b.src.located(err)
 	}
 	st, err := b.graph(ctx, pl, p, r)
 	if err != nil {
@@ -126,14 +143,15 @@ func (b *build) graph(ctx context.Context, pl *plan.Plan, p ocispec.Platform, r 
 	if err != nil {
 		return llb.State{}, err
 	}
-	builder := b.bc.BuildPlatforms[0]
+	builder := b.builder()
 	caps := b.bc.BuildOpts().LLBCaps
 	o := llbgen.Options{
 		Tool:        llbgen.Tool(tool, path, builder),
 		Image:       r.state,
+		Blob:        r.blob,
 		Context:     func(paths []string) llb.State { return b.contextState(ctx, paths) },
 		Platform:    builder,
-		Source:      b.src.SourceMap,
+		Source:      b.src.sourceMap,
 		NoCache:     b.noCache,
 		Merge:       caps.Supports(pb.CapMergeOp) == nil && !b.options.copies,
 		Epoch:       b.options.epoch,
@@ -142,12 +160,22 @@ func (b *build) graph(ctx context.Context, pl *plan.Plan, p ocispec.Platform, r 
 	if b.options.rootfs {
 		return llbgen.RootFS(pl, o), nil
 	}
-	a := llbgen.Artifacts{Base: b.options.base, Arch: p.Architecture}
+	a := llbgen.Artifacts{Base: b.base(r.m), Arch: p.Architecture}
 	for _, f := range b.options.formats {
 		a.Formats = append(a.Formats, f.Name)
 		a.Kernel, a.Initrd, a.Root = a.Kernel || f.Kernel, a.Initrd || f.Initrd, a.Root || f.Root
 	}
 	return llbgen.Export(pl, a, o), nil
+}
+
+// base is the base name of the files: build argument NAME, unless the manifest
+// has an argument of that name for itself.
+func (b *build) base(m *manifest.Manifest) string {
+	own := slices.ContainsFunc(m.Args, func(a manifest.Arg) bool { return a.Name == ArgName })
+	if name := b.options.spare[ArgName]; name != "" && !own {
+		return name
+	}
+	return b.options.file
 }
 
 // noCache tells whether --no-cache, or --no-cache-filter with one of names, was given.
@@ -161,7 +189,7 @@ func (b *build) noCache(names ...string) bool {
 }
 
 func (b *build) solve(ctx context.Context, st llb.State) (client.Reference, error) {
-	def, err := st.Marshal(ctx, llb.WithCaps(b.bc.BuildOpts().LLBCaps), llb.Platform(b.bc.BuildPlatforms[0]))
+	def, err := st.Marshal(ctx, llb.WithCaps(b.bc.BuildOpts().LLBCaps), llb.Platform(b.builder()))
 	if err != nil {
 		return nil, fmt.Errorf("writing the graph: %w", err)
 	}

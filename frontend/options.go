@@ -3,7 +3,6 @@ package frontend
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"path"
 	"slices"
 	"strconv"
@@ -30,8 +29,10 @@ const TargetRootFS = "rootfs"
 // options are what a request asks for.
 type options struct {
 	formats     []formats.Format
-	rootfs      bool // the root file system instead of formats
-	base        string
+	rootfs      bool              // the root file system instead of formats
+	file        string            // base name of the files, after the manifest's
+	args        map[string]string // for the manifest
+	spare       map[string]string // for us, unless the manifest wants them
 	compression string
 	epoch       int64
 	copies      bool
@@ -39,19 +40,17 @@ type options struct {
 
 func parseOptions(bc *dockerui.Client) (options, error) {
 	args := bc.BuildArgs
-	if err := known(args); err != nil {
-		return options{}, err
-	}
 	o := options{
-		base:        cmp.Or(args[ArgName], baseName(bc.BuildOpts().Opts["filename"])),
+		file:        baseName(bc.BuildOpts().Opts["filename"]),
 		compression: args[ArgCompression],
 		copies:      args[argCopies] != "",
 	}
+	o.args, o.spare = sortArgs(args)
 	if o.compression != "" && !slices.Contains(formats.Compressions, o.compression) {
 		return options{}, fmt.Errorf("unknown compression %q; there are: %s", o.compression, strings.Join(formats.Compressions, ", "))
 	}
-	if strings.ContainsAny(o.base, "/\x00") || o.base == "." || o.base == ".." {
-		return options{}, fmt.Errorf("%q cannot be the base name of files", o.base)
+	if name := args[ArgName]; strings.ContainsAny(name, "/\x00") || name == "." || name == ".." {
+		return options{}, fmt.Errorf("%q cannot be the base name of files", name)
 	}
 	if v := args[argEpoch]; v != "" {
 		n, err := strconv.ParseInt(v, 10, 64)
@@ -76,18 +75,20 @@ func parseOptions(bc *dockerui.Client) (options, error) {
 	return o, err
 }
 
-// known tells whether every build argument means something here. Those that
-// clients add by themselves always do.
-func known(args map[string]string) error {
-	for _, name := range slices.Sorted(maps.Keys(args)) {
+// sortArgs parts the manifest's arguments from ours, which it may also use, and
+// leaves out those that clients add by themselves.
+func sortArgs(args map[string]string) (own, spare map[string]string) {
+	own, spare = map[string]string{}, map[string]string{}
+	for name, value := range args {
 		switch {
-		case slices.Contains([]string{ArgFormat, ArgName, ArgCompression, argEpoch, argCopies}, name),
-			strings.HasPrefix(name, "BUILDKIT_"), strings.HasSuffix(strings.ToLower(name), "_proxy"):
+		case slices.Contains([]string{ArgFormat, ArgName, ArgCompression, argEpoch, argCopies}, name):
+			spare[name] = value
+		case strings.HasPrefix(name, "BUILDKIT_"), strings.HasSuffix(strings.ToLower(name), "_proxy"):
 		default:
-			return fmt.Errorf("unknown build argument %s; there are: %s, %s, %s, %s", name, ArgFormat, ArgName, ArgCompression, argEpoch)
+			own[name] = value
 		}
 	}
-	return nil
+	return own, spare
 }
 
 // baseName is the manifest's name without its extension; "lkx" for one that

@@ -9,13 +9,16 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/distribution/reference"
 	"github.com/moby/buildkit/client/llb"
 	"github.com/moby/buildkit/client/llb/sourceresolver"
 	"github.com/moby/buildkit/frontend/dockerui"
 	"github.com/moby/buildkit/frontend/gateway/client"
+	"github.com/moby/buildkit/solver/pb"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/lkx-os/lkx/manifest"
 	"github.com/lkx-os/lkx/plan"
 )
 
@@ -23,14 +26,15 @@ import (
 // their names, and source policies rewrite what is fetched.
 type resolver struct {
 	b        *build
+	m        *manifest.Manifest
 	platform ocispec.Platform
 
 	mu     sync.Mutex
 	states map[string]llb.State // by the pinned reference
 }
 
-func newResolver(b *build, p ocispec.Platform) *resolver {
-	return &resolver{b: b, platform: p, states: map[string]llb.State{}}
+func newResolver(b *build, m *manifest.Manifest, p ocispec.Platform) *resolver {
+	return &resolver{b: b, m: m, platform: p, states: map[string]llb.State{}}
 }
 
 // Resolve implements [plan.Resolver].
@@ -81,8 +85,65 @@ func (r *resolver) remote(ctx context.Context, ref string) (plan.Image, *llb.Sta
 	}
 	img := plan.Image{Ref: ref, Digest: dgst.String(), Config: conf}
 	name, _, _ := strings.Cut(rewritten, "@")
-	st := llb.Image(name+"@"+dgst.String(), llb.Platform(r.platform), r.b.bc.ImageResolveMode, llb.WithCustomName("image "+ref))
+	st := llb.Image(name+"@"+dgst.String(), llb.Platform(r.platform), r.b.bc.ImageResolveMode, llb.WithCustomName("image "+ref), r.location(ref))
 	return img, &st, nil
+}
+
+// location points errors of pulling an image at the first line that asks for it.
+func (r *resolver) location(ref string) llb.ConstraintsOpt {
+	for path, asked := range r.m.Images() {
+		if asked.Name != ref {
+			continue
+		}
+		if e := r.m.ErrorAt(path, ""); e.Pos.IsValid() {
+			return r.b.src.sourceMap(e.Pos.File).Location([]*pb.Range{rangeOf(e)})
+		}
+	}
+	return llb.WithDescription(nil)
+}
+
+// Pin implements [plan.Resolver].
+func (r *resolver) Pin(ctx context.Context, ref string) (plan.Image, error) {
+	nc, err := r.b.bc.NamedContext(ref, dockerui.ContextOpt{Platform: &r.platform, NoDockerignore: true})
+	if err == nil && nc != nil {
+		err = errors.New("a volume with format oci needs an image in a registry: a named context has no manifests")
+	}
+	if err != nil {
+		return plan.Image{}, err
+	}
+	res, err := r.b.c.ResolveSourceMetadata(ctx, &pb.SourceOp{Identifier: "docker-image://" + ref}, sourceresolver.Opt{
+		LogName:  "resolve image " + ref,
+		ImageOpt: &sourceresolver.ResolveImageOpt{ResolveMode: r.b.bc.ImageResolveMode.String(), NoConfig: true},
+	})
+	if err != nil {
+		return plan.Image{}, fmt.Errorf("resolving %s: %w", ref, err)
+	}
+	if res.Image == nil {
+		return plan.Image{}, fmt.Errorf("resolving %s: it is no image in a registry", ref)
+	}
+	return plan.Image{Ref: ref, Digest: res.Image.Digest.String()}, nil
+}
+
+// Manifest implements [plan.Resolver].
+func (r *resolver) Manifest(ctx context.Context, img plan.Image, dgst string) ([]byte, error) {
+	ref, err := r.b.solve(ctx, r.blob(plan.Blob{Digest: dgst, Image: &img}))
+	if err != nil {
+		return nil, fmt.Errorf("reading %s of %s: %w", dgst, img.Ref, err)
+	}
+	return ref.ReadFile(ctx, client.ReadRequest{Filename: plan.BlobFile})
+}
+
+// blob is a state that holds b as plan.BlobFile.
+func (r *resolver) blob(b plan.Blob) llb.State {
+	if b.Image == nil {
+		return llb.HTTP(b.URL, llb.Checksum(digest.Digest(b.Digest)), llb.Filename(plan.BlobFile), llb.WithCustomName("fetch "+b.URL))
+	}
+	named, err := reference.ParseNormalizedNamed(b.Image.Ref)
+	if err != nil {
+		return llb.Scratch().Async(func(context.Context, llb.State, *llb.Constraints) (llb.State, error) { return llb.State{}, err })
+	}
+	name := reference.TrimNamed(named).String()
+	return llb.ImageBlob(name+"@"+b.Digest, llb.Filename(plan.BlobFile), llb.WithCustomName("blob "+b.Digest+" of "+b.Image.Ref))
 }
 
 // state is the root file system of an image that was resolved.
@@ -98,11 +159,11 @@ type buildContext struct {
 	load func() (client.Reference, error)
 }
 
-func newBuildContext(ctx context.Context, b *build) *buildContext {
+func newBuildContext(ctx context.Context, b *build, m *manifest.Manifest) *buildContext {
 	return &buildContext{load: sync.OnceValues(func() (client.Reference, error) {
 		var paths []string
-		for _, f := range b.m.Files {
-			if f.Source != "" {
+		for _, f := range m.Files {
+			if f.Source != "" && !f.IsURL() {
 				paths = append(paths, f.Source)
 			}
 		}
@@ -111,24 +172,25 @@ func newBuildContext(ctx context.Context, b *build) *buildContext {
 }
 
 // Stat implements [plan.Context].
-func (c *buildContext) Stat(ctx context.Context, name string) (bool, error) {
+func (c *buildContext) Stat(ctx context.Context, name string) (fs.FileMode, error) {
 	ref, err := c.load()
 	if err != nil {
-		return false, err
+		return 0, err
 	}
 	st, err := ref.StatFile(ctx, client.StatRequest{Path: name})
 	if err != nil {
 		if strings.Contains(err.Error(), "no such file") || errors.Is(err, fs.ErrNotExist) {
-			return false, fmt.Errorf("%s: %w", name, fs.ErrNotExist)
+			return 0, fmt.Errorf("%s: %w", name, fs.ErrNotExist)
 		}
-		return false, err
+		return 0, err
 	}
-	return fs.FileMode(st.Mode).IsRegular(), nil
+	return fs.FileMode(st.Mode).Type(), nil
 }
 
 // contextState is the build context, of which only paths are wanted.
 func (b *build) contextState(ctx context.Context, paths []string) llb.State {
-	st, err := b.bc.MainContext(ctx, llb.FollowPaths(paths), llb.WithCustomName("[internal] load files"))
+	// What the manifest names is wanted, whatever .dockerignore says.
+	st, err := b.bc.MainContext(ctx, llb.FollowPaths(paths), llb.ExcludePatterns(nil), llb.WithCustomName("[internal] load files"))
 	if err != nil || st == nil {
 		return llb.Scratch().Async(func(context.Context, llb.State, *llb.Constraints) (llb.State, error) {
 			return llb.State{}, fmt.Errorf("loading the build context: %w", err)

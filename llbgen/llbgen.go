@@ -13,6 +13,7 @@ import (
 	"github.com/moby/buildkit/solver/pb"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/lkx-os/lkx/internal/source"
 	"github.com/lkx-os/lkx/plan"
 )
 
@@ -20,11 +21,13 @@ import (
 type Options struct {
 	Tool     llb.State                  // holds the program at plan.ToolPath
 	Image    func(plan.Image) llb.State // the root file system of an image
+	Blob     func(plan.Blob) llb.State  // holds a blob as plan.BlobFile
 	Context  func([]string) llb.State   // the build context, at least these paths of it
 	Platform ocispec.Platform           // of the builder, where the program runs
-	Source   *llb.SourceMap             // the manifest; errors of an op point into it
-	NoCache  func(names ...string) bool // tells whether steps of these names are made anew
-	Merge    bool                       // the daemon has merge ops
+	// Source is the map of one of the manifest's texts, into which errors of an op point.
+	Source  func(*source.File) *llb.SourceMap
+	NoCache func(names ...string) bool // tells whether steps of these names are made anew
+	Merge   bool                       // the daemon has merge ops
 
 	Epoch       int64  // seconds since 1970
 	Compression string // of segments
@@ -124,6 +127,9 @@ func (o Options) exec(job *plan.Job, name string, s *plan.Step, extra ...llb.Run
 		opts = append(opts, o.mount(plan.ImageDir(i), o.Image(img)))
 	}
 	names := []string{"artifacts"}
+	for i, b := range job.Blobs() {
+		opts = append(opts, o.mount(plan.BlobDir(i), o.Blob(b)))
+	}
 	if s != nil {
 		opts = append(opts, o.location(s))
 		names = []string{s.Name, s.Title}
@@ -149,7 +155,7 @@ func (o Options) location(s *plan.Step) llb.ConstraintsOpt {
 		return llb.WithDescription(nil)
 	}
 	at := &pb.Position{Line: int32(s.Pos.Line), Character: int32(s.Pos.Col)}
-	return o.Source.Location([]*pb.Range{{Start: at, End: at}})
+	return o.Source(s.Pos.File).Location([]*pb.Range{{Start: at, End: at}})
 }
 
 // Tool is the state with the program alone: an image's other files, its labels

@@ -44,8 +44,10 @@ func options() llbgen.Options {
 			return llb.Local("context", llb.FollowPaths(paths), llb.LocalUniqueID("x"))
 		},
 		Platform: builder,
-		Source:   llb.NewSourceMap(nil, "os.yml", "YAML", []byte("a\nb\nc\nd\n")),
-		Merge:    true,
+		Source: func(*source.File) *llb.SourceMap {
+			return llb.NewSourceMap(nil, "os.yml", "YAML", []byte("a\nb\nc\nd\n"))
+		},
+		Merge: true,
 	}
 }
 

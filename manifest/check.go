@@ -6,6 +6,9 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/containerd/platforms"
+	"github.com/opencontainers/go-digest"
 )
 
 // containerName is what may name a container: it becomes a directory, a
@@ -25,17 +28,15 @@ func (d *decoder) complain(path, msg, hint string) {
 	d.errs = append(d.errs, e)
 }
 
-func (d *decoder) warn(path, msg, hint string) {
+// warn notes what is legal, but suspicious; rule names the kind.
+func (d *decoder) warn(rule, path, msg, hint string) {
 	e := errorAt(d.places, path, msg)
-	e.Hint = hint
+	e.Rule, e.Hint = rule, hint
 	d.warnings = append(d.warnings, e)
 }
 
 // check finds the faults that types cannot show.
 func (m *Manifest) check(d *decoder) {
-	if m.Trust != nil {
-		d.warn("trust", "trust has no effect: content trust is gone from the registries", "pin images by digest, and remove the key")
-	}
 	if k := m.Kernel; k != nil {
 		if k.Image.Name == "" {
 			d.complain("kernel", "the kernel has no image", `add "image: ghcr.io/lkx-os/kernel:0.1"`)
@@ -46,22 +47,98 @@ func (m *Manifest) check(d *decoder) {
 			}
 		}
 	}
+	volumes := m.checkVolumes(d)
 	for _, list := range m.Containers() {
 		names := map[string]int{}
 		for i := range list.Items {
 			at := fmt.Sprintf("%s[%d]", list.Key, i)
-			d.checkContainer(&list.Items[i], at)
+			d.checkContainer(&list.Items[i], at, list.Key, volumes)
 			name := list.Items[i].Name
 			if first, twice := names[name]; twice && name != "" && list.Key == "services" {
 				d.complain(at+".name", fmt.Sprintf("service %q is already defined", name),
-					fmt.Sprintf("the first one is in line %d", d.places[fmt.Sprintf("services[%d].name", first)].pos.Line))
+					fmt.Sprintf(`the first one is at %s; "override: merge" changes it`, d.lineOf(fmt.Sprintf("services[%d].name", first))))
 				continue
 			}
 			names[name] = i
 		}
 	}
+	m.checkOrder(d)
 	for i := range m.Files {
 		d.checkFile(&m.Files[i], fmt.Sprintf("files[%d]", i))
+	}
+	m.lint(d)
+}
+
+// lineOf is "file:line" of the value at path.
+func (d *decoder) lineOf(path string) string {
+	pos := errorAt(d.places, path, "").Pos
+	return fmt.Sprintf("%s:%d", pos.File.Name, pos.Line)
+}
+
+// volumeName is what may name a volume: it becomes a directory, and must not
+// look like a path.
+var volumeName = regexp.MustCompile(`^[a-z0-9_-]+$`)
+
+// checkVolumes returns the volumes by name.
+func (m *Manifest) checkVolumes(d *decoder) map[string]*Volume {
+	out := map[string]*Volume{}
+	for i := range m.Volumes {
+		v, at := &m.Volumes[i], fmt.Sprintf("volumes[%d]", i)
+		switch {
+		case v.Name == "":
+			d.complain(at, "a volume needs a name", `add "name: …"`)
+		case !volumeName.MatchString(v.Name):
+			d.complain(at+".name", fmt.Sprintf("%q cannot name a volume", v.Name), `use lower-case letters, digits, "-" and "_"`)
+		case out[v.Name] != nil:
+			d.complain(at+".name", fmt.Sprintf("volume %q is already defined", v.Name), "")
+		}
+		if v.Format == "oci" && v.Image.Name == "" {
+			d.complain(at, "a volume with format oci needs an image", `add "image: …"`)
+		}
+		if v.Platforms != nil && v.Format != "oci" {
+			d.complain(at+".platforms", "only a volume with format oci has platforms", "one with format filesystem holds the image for the platform that is built for")
+		}
+		for j, p := range v.Platforms {
+			if _, err := platforms.Parse(p); err != nil || !strings.Contains(p, "/") {
+				d.complain(fmt.Sprintf("%s.platforms[%d]", at, j), fmt.Sprintf("%q is not a platform", p), `write "linux/arm64"`)
+			}
+		}
+		out[v.Name] = v
+	}
+	return out
+}
+
+// checkOrder looks for services that wait for what never comes.
+func (m *Manifest) checkOrder(d *decoder) {
+	index := map[string]int{}
+	var names []string
+	for i, s := range m.Services {
+		index[s.Name] = i
+		names = append(names, s.Name)
+	}
+	state := make([]int, len(m.Services)) // 1: on the way, 2: done
+	var visit func(i int, way []string)
+	visit = func(i int, way []string) {
+		way = append(way, m.Services[i].Name)
+		state[i] = 1
+		for j, name := range m.Services[i].After {
+			at := fmt.Sprintf("services[%d].after[%d]", i, j)
+			k, ok := index[name]
+			switch {
+			case !ok:
+				d.complain(at, fmt.Sprintf("no service is named %q", name), nearest(name, names))
+			case state[k] == 1:
+				d.complain(at, "services wait for each other: "+strings.Join(append(way[slices.Index(way, name):], name), " → "), "remove one of them")
+			case state[k] == 0:
+				visit(k, way)
+			}
+		}
+		state[i] = 2
+	}
+	for i := range m.Services {
+		if state[i] == 0 {
+			visit(i, nil)
+		}
 	}
 }
 
@@ -76,7 +153,7 @@ func (m *Manifest) Containers() []List {
 	return []List{{"onboot", m.Onboot}, {"onshutdown", m.Onshutdown}, {"services", m.Services}}
 }
 
-func (d *decoder) checkContainer(c *Container, at string) {
+func (d *decoder) checkContainer(c *Container, at, list string, volumes map[string]*Volume) {
 	switch {
 	case c.Name == "":
 		d.complain(at, "a container needs a name", `add "name: …"`)
@@ -87,7 +164,12 @@ func (d *decoder) checkContainer(c *Container, at string) {
 	if c.Image.Name == "" {
 		d.complain(at, "a container needs an image", `add "image: …"`)
 	}
-	d.checkConfig(&c.Config, at)
+	for key, given := range map[string]bool{"after": c.After != nil, "restart": c.Restart != "", "healthcheck": c.Healthcheck != nil} {
+		if given && list != "services" {
+			d.complain(at+"."+key, fmt.Sprintf("%s is for services, and this is %s", key, list), "these containers run once, one after the other")
+		}
+	}
+	d.checkConfig(&c.Config, at, volumes)
 }
 
 func (d *decoder) checkFile(f *File, at string) {
@@ -127,10 +209,22 @@ func (d *decoder) checkFile(f *File, at string) {
 	if f.Optional && f.Source == "" {
 		d.complain(at+".optional", "optional needs a source", "only a source can be missing")
 	}
-	if f.Metadata != "" && f.Metadata != "json" && f.Metadata != "yaml" {
-		d.complain(at+".metadata", fmt.Sprintf("unknown metadata %q", f.Metadata), "allowed: json, yaml")
-	}
+	d.checkSum(f, at)
 	d.hiddenFile(clean, at)
+}
+
+// checkSum looks at the digest of a file, which a URL must have.
+func (d *decoder) checkSum(f *File, at string) {
+	switch {
+	case f.IsURL() && f.Checksum == "":
+		d.complain(at+".source", "a URL needs a checksum", `add "checksum: sha256:…", as sha256sum prints it`)
+	case !f.IsURL() && f.Checksum != "":
+		d.complain(at+".checksum", "only a URL has a checksum", "")
+	case f.IsURL() && f.Optional:
+		d.complain(at+".optional", "a URL cannot be optional", "what is built must not depend on whether it was reachable")
+	case f.Checksum != "" && digest.Digest(f.Checksum).Validate() != nil:
+		d.complain(at+".checksum", fmt.Sprintf("%q is not a digest", f.Checksum), `write "sha256:" and 64 hexadecimal digits`)
+	}
 }
 
 // hiddenFile warns of a file that nobody will see: these directories are
@@ -138,7 +232,7 @@ func (d *decoder) checkFile(f *File, at string) {
 func (d *decoder) hiddenFile(clean, at string) {
 	for _, dir := range []string{"/dev/", "/proc/", "/run/", "/sys/", "/tmp/", "/var/"} {
 		if strings.HasPrefix(clean, dir) {
-			d.warn(at+".path", fmt.Sprintf("%s is hidden at run time: %s is mounted over at boot", clean, strings.TrimSuffix(dir, "/")), "")
+			d.warn("HiddenFile", at+".path", fmt.Sprintf("%s is hidden at run time: %s is mounted over at boot", clean, strings.TrimSuffix(dir, "/")), "")
 		}
 	}
 }

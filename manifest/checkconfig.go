@@ -2,6 +2,8 @@ package manifest
 
 import (
 	"fmt"
+	"maps"
+	"net/url"
 	"path"
 	"slices"
 	"strconv"
@@ -9,8 +11,8 @@ import (
 )
 
 // checkConfig finds what no container could run with. at is the path of the
-// container, "" in a label.
-func (d *decoder) checkConfig(c *Config, at string) {
+// container, "" in a label, which knows no volumes: there volumes is nil.
+func (d *decoder) checkConfig(c *Config, at string, volumes map[string]*Volume) {
 	for key, list := range map[string][]string{
 		"capabilities": c.Capabilities, "capabilities.add": c.CapabilitiesAdd, "ambient": c.Ambient,
 	} {
@@ -21,24 +23,9 @@ func (d *decoder) checkConfig(c *Config, at string) {
 			d.complain(fmt.Sprintf("%s[%d]", join(at, "rlimits"), i), err.Error(), `write "nofile,1024,4096"; "unlimited" is a value`)
 		}
 	}
-	for key, list := range map[string][]string{"binds": c.Binds, "binds.add": c.BindsAdd} {
-		for i, s := range list {
-			if parts := strings.SplitN(s, ":", 3); len(parts) < 2 || parts[0] == "" || !path.IsAbs(parts[1]) {
-				d.complain(fmt.Sprintf("%s[%d]", join(at, key), i), fmt.Sprintf("%q is not a bind", s), `write "/source:/destination" or "/source:/destination:ro"`)
-			}
-		}
-	}
-	for i, s := range c.Tmpfs {
-		if dst, _, _ := strings.Cut(s, ":"); !path.IsAbs(dst) {
-			d.complain(fmt.Sprintf("%s[%d]", join(at, "tmpfs"), i), fmt.Sprintf("%q is not an absolute path", dst), `write "/run:size=1m"`)
-		}
-	}
-	for i, m := range c.Mounts {
-		if m.Destination == "" && MountDestination(m.Type) == "" {
-			d.complain(fmt.Sprintf("%s[%d]", join(at, "mounts"), i), "a mount needs a destination", `add "destination: /…"`)
-		}
-	}
+	d.checkMounts(c, at, volumes)
 	d.checkDevices(c.Devices, at)
+	d.checkNamespaces(c, at)
 	if c.Runtime != nil {
 		for i, f := range c.Runtime.Interfaces {
 			if f.Name == "" {
@@ -48,6 +35,118 @@ func (d *decoder) checkConfig(c *Config, at string) {
 	}
 	if c.Cwd != "" && !path.IsAbs(c.Cwd) {
 		d.complain(join(at, "cwd"), fmt.Sprintf("%q is not an absolute path", c.Cwd), "")
+	}
+	if c.OOMScoreAdj != nil && (*c.OOMScoreAdj < -1000 || *c.OOMScoreAdj > 1000) {
+		d.complain(join(at, "oomScoreAdj"), fmt.Sprintf("%d is out of range", *c.OOMScoreAdj), "it goes from -1000 to 1000")
+	}
+	if c.Healthcheck != nil {
+		d.checkHealth(c.Healthcheck, join(at, "healthcheck"))
+	}
+}
+
+// checkMounts looks at all that is mounted in a container.
+func (d *decoder) checkMounts(c *Config, at string, volumes map[string]*Volume) {
+	for key, list := range map[string][]string{"binds": c.Binds, "binds.add": c.BindsAdd} {
+		for i, s := range list {
+			item := fmt.Sprintf("%s[%d]", join(at, key), i)
+			parts := strings.SplitN(s, ":", 3)
+			if len(parts) < 2 || parts[0] == "" || !path.IsAbs(parts[1]) {
+				d.complain(item, fmt.Sprintf("%q is not a bind", s), `write "/source:/destination" or "/source:/destination:ro"`)
+				continue
+			}
+			var options []string
+			if len(parts) == 3 {
+				options = strings.Split(parts[2], ",")
+			}
+			d.checkSource(item, parts[0], options, volumes)
+		}
+	}
+	for i, s := range c.Tmpfs {
+		if dst, _, _ := strings.Cut(s, ":"); !path.IsAbs(dst) {
+			d.complain(fmt.Sprintf("%s[%d]", join(at, "tmpfs"), i), fmt.Sprintf("%q is not an absolute path", dst), `write "/run:size=1m"`)
+		}
+	}
+	for i, m := range c.Mounts {
+		item := fmt.Sprintf("%s[%d]", join(at, "mounts"), i)
+		switch {
+		case m.Destination == "" && MountDestination(m.Type) == "" && MountDestination(m.Source) == "":
+			d.complain(item, "a mount needs a destination", `add "destination: /…"`)
+		case m.Destination != "" && !path.IsAbs(m.Destination):
+			d.complain(item+".destination", fmt.Sprintf("%q is not an absolute path", m.Destination), "")
+		case m.IsBind():
+			d.checkSource(item, m.Source, m.Options, volumes)
+		}
+	}
+}
+
+// IsBind tells whether m makes something visible in a second place.
+func (m *Mount) IsBind() bool {
+	return m.Type == "bind" || slices.Contains(m.Options, "bind") || slices.Contains(m.Options, "rbind")
+}
+
+// checkSource looks at what is bound: an absolute path or a volume.
+func (d *decoder) checkSource(at, src string, options []string, volumes map[string]*Volume) {
+	if volumes == nil || path.IsAbs(src) {
+		return
+	}
+	v := volumes[src]
+	switch {
+	case v == nil:
+		hint := "write an absolute path, or the name of an entry of volumes"
+		if near := nearest(src, slices.Sorted(maps.Keys(volumes))); near != "" {
+			hint = near
+		}
+		d.complain(at, fmt.Sprintf("no volume is named %q", src), hint)
+	case v.Readonly && !slices.Contains(options, "ro"):
+		d.complain(at, fmt.Sprintf("volume %q is read-only, and bound to be written", src), `add the option "ro"`)
+	}
+}
+
+// checkNamespaces looks at what each namespace is.
+func (d *decoder) checkNamespaces(c *Config, at string) {
+	for _, n := range []struct {
+		key, value string
+		words      []string
+	}{
+		{"net", c.Net, []string{"host", "root", "new", "none"}},
+		{"pid", c.Pid, []string{"host", "root", "new"}},
+		{"ipc", c.Ipc, []string{"host", "root", "new"}},
+		{"uts", c.Uts, []string{"host", "root", "new"}},
+		{"userns", c.Userns, []string{"host", "root", "new"}},
+	} {
+		if n.value != "" && !path.IsAbs(n.value) && !slices.Contains(n.words, n.value) {
+			d.complain(join(at, n.key), fmt.Sprintf("%q is not a namespace", n.value), "allowed: "+strings.Join(n.words, ", ")+", or a path")
+		}
+	}
+}
+
+// checkHealth looks at how a service is checked.
+func (d *decoder) checkHealth(h *Healthcheck, at string) {
+	var given []string
+	for _, k := range []struct {
+		key string
+		set bool
+	}{{"exec", h.Exec != nil}, {"tcp", h.TCP != ""}, {"http", h.HTTP != ""}} {
+		if k.set {
+			given = append(given, k.key)
+		}
+	}
+	switch {
+	case len(given) == 0:
+		d.complain(at, "nothing says what is checked", "add one of: exec, tcp, http")
+	case len(given) > 1:
+		d.complain(join(at, given[1]), fmt.Sprintf("%s and %s exclude each other", given[0], given[1]), "keep one of them")
+	case h.Exec != nil && len(h.Exec) == 0:
+		d.complain(join(at, "exec"), "there is no program", `write "[/bin/program, argument]"`)
+	}
+	if h.TCP != "" {
+		port := h.TCP[strings.LastIndexByte(h.TCP, ':')+1:]
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			d.complain(join(at, "tcp"), fmt.Sprintf("%q is not a port", h.TCP), `write "80" or "127.0.0.1:80"`)
+		}
+	}
+	if u, err := url.Parse(h.HTTP); h.HTTP != "" && (err != nil || u.Scheme != "http" || u.Host == "") {
+		d.complain(join(at, "http"), fmt.Sprintf("%q is not a URL", h.HTTP), `write "http://127.0.0.1:8080/healthz"; https is not supported`)
 	}
 }
 
@@ -63,11 +162,7 @@ func (d *decoder) checkCapabilities(list []string, at string) {
 			if up := "CAP_" + strings.TrimPrefix(strings.ToUpper(s), "CAP_"); slices.Contains(Capabilities, up) {
 				hint = fmt.Sprintf("did you mean %q?", up)
 			} else {
-				known := make([]field, len(Capabilities))
-				for i, c := range Capabilities {
-					known[i] = field{name: c}
-				}
-				hint = nearest(s, known)
+				hint = nearest(s, Capabilities)
 			}
 			d.complain(item, fmt.Sprintf("unknown capability %q", s), hint)
 		}

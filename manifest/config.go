@@ -1,188 +1,340 @@
 package manifest
 
+import "time"
+
 // Config is how a container runs: the keys an entry may have besides its name
-// and image, and those an image may carry in its label "org.mobyproject.config".
-// A nil field was not given.
+// and image, and those an image may carry in its label `org.mobyproject.config`.
+// A key that the manifest gives replaces the label's; those that end in `.add`
+// are added to it. A nil field was not given.
 type Config struct {
-	Capabilities      []string          `yaml:"capabilities"`
-	CapabilitiesAdd   []string          `yaml:"capabilities.add"`
-	Ambient           []string          `yaml:"ambient"`
-	Mounts            []Mount           `yaml:"mounts"`
-	Binds             []string          `yaml:"binds"`
-	BindsAdd          []string          `yaml:"binds.add"`
-	Tmpfs             []string          `yaml:"tmpfs"`
-	Devices           []Device          `yaml:"devices"`
-	Command           []string          `yaml:"command"`
-	Env               []string          `yaml:"env"`
-	Cwd               string            `yaml:"cwd"`
-	Net               string            `yaml:"net"`
-	Pid               string            `yaml:"pid"`
-	Ipc               string            `yaml:"ipc"`
-	Uts               string            `yaml:"uts"`
-	Userns            string            `yaml:"userns"`
-	Hostname          string            `yaml:"hostname"`
-	Readonly          *bool             `yaml:"readonly"`
-	MaskedPaths       []string          `yaml:"maskedPaths"`
-	ReadonlyPaths     []string          `yaml:"readonlyPaths"`
-	UID               *ID               `yaml:"uid"`
-	GID               *ID               `yaml:"gid"`
-	AdditionalGids    []ID              `yaml:"additionalGids"`
-	NoNewPrivileges   *bool             `yaml:"noNewPrivileges"`
-	OOMScoreAdj       *int              `yaml:"oomScoreAdj"`
-	RootfsPropagation string            `yaml:"rootfsPropagation"`
-	CgroupsPath       string            `yaml:"cgroupsPath"`
-	Resources         *Resources        `yaml:"resources"`
-	Sysctl            map[string]string `yaml:"sysctl"`
-	Annotations       map[string]string `yaml:"annotations"`
-	Rlimits           []string          `yaml:"rlimits"`
-	UIDMappings       []IDMapping       `yaml:"uidMappings"`
-	GIDMappings       []IDMapping       `yaml:"gidMappings"`
-	Runtime           *Runtime          `yaml:"runtime"`
+	// Capabilities by name (`CAP_NET_ADMIN`), or `[all]`; default none.
+	Capabilities []string `yaml:"capabilities"`
+	// Capabilities besides those of the image's label.
+	CapabilitiesAdd []string `yaml:"capabilities.add"`
+	// Ambient capabilities, which a program that is not root keeps.
+	Ambient []string `yaml:"ambient"`
+	// Mounts, as in the OCI runtime specification.
+	Mounts []Mount `yaml:"mounts"`
+	// Bind mounts, `SOURCE:DESTINATION[:OPTIONS]`; the source is an absolute path
+	// or the name of a volume. Default options: `rw,rbind,rshared`.
+	Binds []string `yaml:"binds"`
+	// Bind mounts besides those of the image's label.
+	BindsAdd []string `yaml:"binds.add"`
+	// Memory file systems, `DESTINATION[:OPTIONS]`, such as `/run:size=1m`.
+	Tmpfs []string `yaml:"tmpfs"`
+	// Devices it can use; default none.
+	Devices []Device `yaml:"devices"`
+	// Program and arguments, instead of the image's entrypoint and command.
+	Command []string `yaml:"command"`
+	// Environment, `NAME=value`, instead of the image's.
+	Env []string `yaml:"env"`
+	// Working directory, instead of the image's.
+	Cwd string `yaml:"cwd"`
+	// Network namespace: `host` (or `root`, the default), `new` (or `none`), or a path.
+	Net string `yaml:"net"`
+	// Process namespace: `new` (the default), `host` (or `root`), or a path.
+	Pid string `yaml:"pid"`
+	// IPC namespace: `host` (or `root`, the default), `new`, or a path.
+	Ipc string `yaml:"ipc"`
+	// Host name namespace: `host` (or `root`, the default), `new`, or a path.
+	Uts string `yaml:"uts"`
+	// User namespace: `host` (or `root`, the default), `new`, or a path.
+	Userns string `yaml:"userns"`
+	// Host name; it needs `uts: new`.
+	Hostname string `yaml:"hostname"`
+	// Its root file system cannot be written; default false: what it writes is
+	// kept in memory.
+	Readonly *bool `yaml:"readonly"`
+	// Paths it cannot see into. Default: those under /proc and /sys that leak
+	// or break the host, unless it has CAP_SYS_ADMIN.
+	MaskedPaths []string `yaml:"maskedPaths"`
+	// Paths it cannot write. Default: /proc/sys and the like, unless it has
+	// CAP_SYS_ADMIN or CAP_NET_ADMIN.
+	ReadonlyPaths []string `yaml:"readonlyPaths"`
+	// User it runs as: a number, or the name of a container; default 0. The
+	// image's USER is not heeded.
+	UID *ID `yaml:"uid"`
+	// Group it runs as; default 0.
+	GID *ID `yaml:"gid"`
+	// Further groups.
+	AdditionalGids []ID `yaml:"additionalGids"`
+	// Programs it starts cannot gain rights (set-uid, file capabilities). Default:
+	// true for a container without capabilities.
+	NoNewPrivileges *bool `yaml:"noNewPrivileges"`
+	// Which system calls it can make: `default` is the list that container
+	// engines use, `unconfined` (the default) is all.
+	Seccomp string `yaml:"seccomp" enum:"default,unconfined"`
+	// How soon the kernel ends it for want of memory: -1000 (never) to 1000.
+	OOMScoreAdj *int `yaml:"oomScoreAdj"`
+	// How mounts under its root travel.
+	RootfsPropagation string `yaml:"rootfsPropagation" enum:"private,rprivate,slave,rslave,shared,rshared,unbindable,runbindable"`
+	// Its cgroup; default `/services/NAME`.
+	CgroupsPath string `yaml:"cgroupsPath"`
+	// Limits.
+	Resources *Resources `yaml:"resources"`
+	// Kernel parameters of its namespaces, such as `net.ipv4.ip_forward: "1"`.
+	Sysctl map[string]string `yaml:"sysctl"`
+	// Annotations of the OCI runtime specification.
+	Annotations map[string]string `yaml:"annotations"`
+	// Limits of setrlimit(2), `NAME,SOFT,HARD`, such as `nofile,1024,unlimited`.
+	Rlimits []string `yaml:"rlimits"`
+	// User ids inside and outside of a user namespace.
+	UIDMappings []IDMapping `yaml:"uidMappings"`
+	// Group ids inside and outside of a user namespace.
+	GIDMappings []IDMapping `yaml:"gidMappings"`
+	// When it is started again. `on-failure` (the default): when it ends with a
+	// status other than 0. For services only.
+	Restart string `yaml:"restart" enum:"on-failure,always,no"`
+	// How to tell whether it works. For services only.
+	Healthcheck *Healthcheck `yaml:"healthcheck"`
+	// What is done around it on the running system.
+	Runtime *Runtime `yaml:"runtime"`
 }
+
+// Healthcheck tells whether a service works. A service that does not is stopped,
+// and started again as its restart policy says. Exactly one of exec, tcp and
+// http is given.
+type Healthcheck struct {
+	// A program in the container, with its arguments, that ends with status 0.
+	Exec []string `yaml:"exec"`
+	// A port in the container's network that can be connected to: `PORT` or `HOST:PORT`.
+	TCP string `yaml:"tcp"`
+	// A URL in the container's network that answers with a status from 200 to 399.
+	HTTP string `yaml:"http"`
+	// Time between checks; default `10s`.
+	Interval Duration `yaml:"interval"`
+	// Time a check can take; default `3s`.
+	Timeout Duration `yaml:"timeout"`
+	// Failures in a row that mean it does not work; default 3.
+	Retries uint32 `yaml:"retries"`
+	// Time after the start in which failures do not count; default `30s`.
+	StartPeriod Duration `yaml:"startPeriod"`
+}
+
+// Duration is a time such as `500ms`, `10s` or `2m`.
+type Duration time.Duration
 
 // Mount is one mount of a container, as in the OCI runtime specification.
 type Mount struct {
-	Destination string      `yaml:"destination"`
-	Type        string      `yaml:"type"`
-	Source      string      `yaml:"source"`
-	Options     []string    `yaml:"options"`
+	// Where it is in the container.
+	Destination string `yaml:"destination"`
+	// Type of the file system; default by its source.
+	Type string `yaml:"type"`
+	// What is mounted; for a bind, an absolute path or the name of a volume.
+	Source string `yaml:"source"`
+	// Options, as in the OCI runtime specification.
+	Options []string `yaml:"options"`
+	// User ids, for an id-mapped mount.
 	UIDMappings []IDMapping `yaml:"uidMappings,alias=uidmappings"`
+	// Group ids, for an id-mapped mount.
 	GIDMappings []IDMapping `yaml:"gidMappings,alias=gidmappings"`
 }
 
-// Device is one device a container may use. Path "all" is a rule without a node.
+// Device is one device a container may use.
 type Device struct {
-	Path  string `yaml:"path"`
-	Type  string `yaml:"type"` // a, b, c, u or p
-	Major int64  `yaml:"major"`
-	Minor int64  `yaml:"minor"`
-	Mode  *Mode  `yaml:"mode"`
+	// Where it is in the container; `all` is a rule for every device of the type, without a node.
+	Path string `yaml:"path"`
+	// `c` or `u` (character), `b` (block), `p` (FIFO); with path all also `a` (any).
+	Type string `yaml:"type"`
+	// Major number.
+	Major int64 `yaml:"major"`
+	// Minor number.
+	Minor int64 `yaml:"minor"`
+	// Permission bits of the node, octal, in quotes; needed unless path is all.
+	Mode *Mode `yaml:"mode"`
 }
 
 // IDMapping maps Size ids from ContainerID in the container to HostID outside.
 type IDMapping struct {
-	HostID      uint32 `yaml:"hostID"`
+	// First id outside.
+	HostID uint32 `yaml:"hostID"`
+	// First id in the container.
 	ContainerID uint32 `yaml:"containerID"`
-	Size        uint32 `yaml:"size"`
+	// How many ids.
+	Size uint32 `yaml:"size"`
 }
 
 // Runtime is what is done around a container on the target, outside of what the
 // OCI runtime specification can say.
 type Runtime struct {
-	Cgroups    []string    `yaml:"cgroups"`    // made before the container starts
-	Mounts     []Mount     `yaml:"mounts"`     // made before it starts; a relative destination is inside its root
-	Mkdir      []string    `yaml:"mkdir"`      // made after the mounts
-	Interfaces []Interface `yaml:"interfaces"` // put into its network namespace
-	BindNS     BindNS      `yaml:"bindNS"`     // its namespaces, bound to paths
-	Namespace  string      `yaml:"namespace"`  // containerd namespace of a service
+	// Cgroups made before the container starts.
+	Cgroups []string `yaml:"cgroups"`
+	// Mounts made before it starts; a relative destination is inside its root.
+	Mounts []Mount `yaml:"mounts"`
+	// Directories made after the mounts.
+	Mkdir []string `yaml:"mkdir"`
+	// Network interfaces put into its network namespace.
+	Interfaces []Interface `yaml:"interfaces"`
+	// Its namespaces, bound to paths.
+	BindNS BindNS `yaml:"bindNS"`
+	// The containerd namespace of a service; default `services.linuxkit`.
+	Namespace string `yaml:"namespace"`
 }
 
 // Interface is a network interface of a container.
 type Interface struct {
-	Name         string `yaml:"name"`
-	Add          string `yaml:"add"` // type of a new link; "" moves an existing one
-	Peer         string `yaml:"peer"`
-	CreateInRoot bool   `yaml:"createInRoot"`
+	// Its name.
+	Name string `yaml:"name"`
+	// Type of the link to make (veth, bridge, wireguard…); without it, an existing link is moved.
+	Add string `yaml:"add"`
+	// The other end of a veth, which stays outside.
+	Peer string `yaml:"peer"`
+	// It is made outside, then moved into the container.
+	CreateInRoot bool `yaml:"createInRoot"`
 }
 
 // BindNS holds, by namespace, the path it is bound to.
 type BindNS struct {
+	// Path for the cgroup namespace.
 	Cgroup string `yaml:"cgroup"`
-	Ipc    string `yaml:"ipc"`
-	Mnt    string `yaml:"mnt"`
-	Net    string `yaml:"net"`
-	Pid    string `yaml:"pid"`
-	User   string `yaml:"user"`
-	Uts    string `yaml:"uts"`
+	// Path for the IPC namespace.
+	Ipc string `yaml:"ipc"`
+	// Path for the mount namespace.
+	Mnt string `yaml:"mnt"`
+	// Path for the network namespace.
+	Net string `yaml:"net"`
+	// Path for the process namespace.
+	Pid string `yaml:"pid"`
+	// Path for the user namespace.
+	User string `yaml:"user"`
+	// Path for the host name namespace.
+	Uts string `yaml:"uts"`
 }
 
 // Resources are cgroup limits, as in the OCI runtime specification, config-linux.md.
 type Resources struct {
-	Devices        []DeviceRule    `yaml:"devices"`
-	Memory         *Memory         `yaml:"memory"`
-	CPU            *CPU            `yaml:"cpu"`
-	Pids           *Pids           `yaml:"pids"`
-	BlockIO        *BlockIO        `yaml:"blockio,alias=blockIO"`
+	// Rules for devices, besides those of devices.
+	Devices []DeviceRule `yaml:"devices"`
+	// Memory.
+	Memory *Memory `yaml:"memory"`
+	// Processor time.
+	CPU *CPU `yaml:"cpu"`
+	// Number of tasks.
+	Pids *Pids `yaml:"pids"`
+	// Block devices.
+	BlockIO *BlockIO `yaml:"blockio,alias=blockIO"`
+	// Huge pages.
 	HugepageLimits []HugepageLimit `yaml:"hugepageLimits"`
-	Network        *Network        `yaml:"network"`
+	// Network classes.
+	Network *Network `yaml:"network"`
 }
 
 // DeviceRule allows or denies devices.
 type DeviceRule struct {
-	Allow  bool   `yaml:"allow"`
-	Type   string `yaml:"type"`
-	Major  *int64 `yaml:"major"`
-	Minor  *int64 `yaml:"minor"`
+	// Allowed, or denied.
+	Allow bool `yaml:"allow"`
+	// `a` (any), `b` (block) or `c` (character).
+	Type string `yaml:"type"`
+	// Major number; default any.
+	Major *int64 `yaml:"major"`
+	// Minor number; default any.
+	Minor *int64 `yaml:"minor"`
+	// Letters of `rwm`: read, write, make.
 	Access string `yaml:"access"`
 }
 
 // Memory limits are in bytes.
 type Memory struct {
-	Limit            *int64  `yaml:"limit"`
-	Reservation      *int64  `yaml:"reservation"`
-	Swap             *int64  `yaml:"swap"`
-	Kernel           *int64  `yaml:"kernel"`
-	KernelTCP        *int64  `yaml:"kernelTCP"`
-	Swappiness       *uint64 `yaml:"swappiness"`
-	DisableOOMKiller *bool   `yaml:"disableOOMKiller"`
+	// Most memory.
+	Limit *int64 `yaml:"limit"`
+	// Memory that is not taken back under pressure.
+	Reservation *int64 `yaml:"reservation"`
+	// Most memory and swap together.
+	Swap *int64 `yaml:"swap"`
+	// Most kernel memory; cgroup v1 only.
+	Kernel *int64 `yaml:"kernel"`
+	// Most kernel memory for TCP; cgroup v1 only.
+	KernelTCP *int64 `yaml:"kernelTCP"`
+	// How readily memory is swapped out, 0 to 100; cgroup v1 only.
+	Swappiness *uint64 `yaml:"swappiness"`
+	// Tasks wait for memory instead of being killed; cgroup v1 only.
+	DisableOOMKiller *bool `yaml:"disableOOMKiller"`
 }
 
 // CPU times are in microseconds.
 type CPU struct {
-	Shares          *uint64 `yaml:"shares"`
-	Quota           *int64  `yaml:"quota"`
-	Period          *uint64 `yaml:"period"`
-	RealtimeRuntime *int64  `yaml:"realtimeRuntime"`
-	RealtimePeriod  *uint64 `yaml:"realtimePeriod"`
-	Cpus            string  `yaml:"cpus"`
-	Mems            string  `yaml:"mems"`
+	// Share relative to others; 1024 is normal.
+	Shares *uint64 `yaml:"shares"`
+	// Time in each period.
+	Quota *int64 `yaml:"quota"`
+	// Length of a period.
+	Period *uint64 `yaml:"period"`
+	// Real-time time in each period; cgroup v1 only.
+	RealtimeRuntime *int64 `yaml:"realtimeRuntime"`
+	// Length of a real-time period; cgroup v1 only.
+	RealtimePeriod *uint64 `yaml:"realtimePeriod"`
+	// Processors it can use, such as `0-2,4`.
+	Cpus string `yaml:"cpus"`
+	// Memory nodes it can use.
+	Mems string `yaml:"mems"`
 }
 
 // Pids limits the number of tasks.
 type Pids struct {
+	// Most tasks.
 	Limit *int64 `yaml:"limit"`
 }
 
 // BlockIO weights and throttles block devices.
 type BlockIO struct {
-	Weight                  *uint16          `yaml:"weight"`
-	LeafWeight              *uint16          `yaml:"leafWeight"`
-	WeightDevice            []WeightDevice   `yaml:"weightDevice"`
-	ThrottleReadBpsDevice   []ThrottleDevice `yaml:"throttleReadBpsDevice"`
-	ThrottleWriteBpsDevice  []ThrottleDevice `yaml:"throttleWriteBpsDevice"`
-	ThrottleReadIOPSDevice  []ThrottleDevice `yaml:"throttleReadIOPSDevice"`
+	// Share relative to others, 10 to 1000.
+	Weight *uint16 `yaml:"weight"`
+	// Share relative to its own children; cgroup v1 only.
+	LeafWeight *uint16 `yaml:"leafWeight"`
+	// Shares for single devices.
+	WeightDevice []WeightDevice `yaml:"weightDevice"`
+	// Most bytes read in a second.
+	ThrottleReadBpsDevice []ThrottleDevice `yaml:"throttleReadBpsDevice"`
+	// Most bytes written in a second.
+	ThrottleWriteBpsDevice []ThrottleDevice `yaml:"throttleWriteBpsDevice"`
+	// Most reads in a second.
+	ThrottleReadIOPSDevice []ThrottleDevice `yaml:"throttleReadIOPSDevice"`
+	// Most writes in a second.
 	ThrottleWriteIOPSDevice []ThrottleDevice `yaml:"throttleWriteIOPSDevice"`
 }
 
 // WeightDevice is the weight of one block device.
 type WeightDevice struct {
-	Major      int64   `yaml:"major"`
-	Minor      int64   `yaml:"minor"`
-	Weight     *uint16 `yaml:"weight"`
+	// Major number.
+	Major int64 `yaml:"major"`
+	// Minor number.
+	Minor int64 `yaml:"minor"`
+	// Share relative to others, 10 to 1000.
+	Weight *uint16 `yaml:"weight"`
+	// Share relative to its own children.
 	LeafWeight *uint16 `yaml:"leafWeight"`
 }
 
 // ThrottleDevice is the rate of one block device, in bytes or operations per second.
 type ThrottleDevice struct {
-	Major int64  `yaml:"major"`
-	Minor int64  `yaml:"minor"`
-	Rate  uint64 `yaml:"rate"`
+	// Major number.
+	Major int64 `yaml:"major"`
+	// Minor number.
+	Minor int64 `yaml:"minor"`
+	// Bytes or operations per second.
+	Rate uint64 `yaml:"rate"`
 }
 
 // HugepageLimit is the limit, in bytes, for pages of one size such as "2MB".
 type HugepageLimit struct {
+	// Size of a page, such as `2MB`.
 	Pagesize string `yaml:"pagesize,alias=pageSize"`
-	Limit    uint64 `yaml:"limit"`
+	// Most bytes.
+	Limit uint64 `yaml:"limit"`
 }
 
 // Network classifies a container's packets.
 type Network struct {
-	ClassID    *uint32             `yaml:"classID"`
+	// Class of its packets, for tc; cgroup v1 only.
+	ClassID *uint32 `yaml:"classID"`
+	// Priorities by interface; cgroup v1 only.
 	Priorities []InterfacePriority `yaml:"priorities"`
 }
 
 // InterfacePriority is the priority of packets on one interface.
 type InterfacePriority struct {
-	Name     string `yaml:"name"`
+	// The interface.
+	Name string `yaml:"name"`
+	// Its priority.
 	Priority uint32 `yaml:"priority"`
 }

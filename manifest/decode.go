@@ -23,7 +23,9 @@ const maxDepth = 64
 // A decoder fills Go values from YAML nodes, notes where each value stands, and
 // collects every fault.
 type decoder struct {
-	file      *source.File
+	files     map[*yaml.Node]*source.File // the text each node stands in
+	loose     map[*yaml.Node]bool         // plain scalars that variables made: what they say fits any type
+	broken    map[*yaml.Node]bool         // scalars with a variable that has no value
 	places    map[string]place
 	errs      source.Errors
 	undecoded source.Errors // those of errs that were found while decoding
@@ -37,19 +39,26 @@ type place struct {
 	len int
 }
 
+func newDecoder() *decoder {
+	return &decoder{
+		files: map[*yaml.Node]*source.File{}, loose: map[*yaml.Node]bool{}, broken: map[*yaml.Node]bool{},
+		places: map[string]place{},
+	}
+}
+
 // nodeDecoder is a type that reads itself from a scalar.
 type nodeDecoder interface {
 	decodeNode(d *decoder, n *yaml.Node, path string)
 }
 
 // parse reads the one document of f.
-func (d *decoder) parse() (*yaml.Node, bool) {
-	dec := yaml.NewDecoder(bytes.NewReader(d.file.Data))
+func (d *decoder) parse(f *source.File) (*yaml.Node, bool) {
+	dec := yaml.NewDecoder(bytes.NewReader(f.Data))
 	var doc, second yaml.Node
 	err := dec.Decode(&doc)
 	if errors.Is(err, io.EOF) || err == nil && len(doc.Content) == 0 {
 		d.errs = append(d.errs, &source.Error{
-			Pos: source.Pos{File: d.file, Line: 1, Col: 1},
+			Pos: source.Pos{File: f, Line: 1, Col: 1},
 			Msg: "the manifest is empty", Hint: `the smallest one is "{}"; see "lkx build --help" for an example`,
 		})
 		return nil, false
@@ -57,34 +66,44 @@ func (d *decoder) parse() (*yaml.Node, bool) {
 	if err == nil {
 		err = dec.Decode(&second)
 		if err == nil {
+			d.files[&second] = f
 			d.fault(&second, "", "a manifest is one document, and here a second one begins", "put it into a file of its own")
 			return nil, false
 		}
 	}
 	if !errors.Is(err, io.EOF) {
-		d.errs = append(d.errs, d.syntaxError(err))
+		d.errs = append(d.errs, syntaxError(f, err))
 		return nil, false
 	}
+	d.own(doc.Content[0], f)
 	return doc.Content[0], true
+}
+
+// own notes that n, and all in it, stands in f.
+func (d *decoder) own(n *yaml.Node, f *source.File) {
+	d.files[n] = f
+	for _, c := range n.Content {
+		d.own(c, f)
+	}
 }
 
 var yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?`)
 
 // syntaxError gives the library's message a place: it names lines, not columns.
-func (d *decoder) syntaxError(err error) *source.Error {
+func syntaxError(f *source.File, err error) *source.Error {
 	msg := err.Error()
 	m := yamlLine.FindStringSubmatch(msg)
 	line := 1
 	if m != nil {
 		msg = msg[len(m[0]):]
 		if n, err := strconv.Atoi(m[1]); err == nil {
-			line = min(n, 1+bytes.Count(d.file.Data, []byte("\n")))
+			line = min(n, f.Lines())
 		}
 	}
-	text := d.file.Line(line)
+	text := f.Line(line)
 	col := len(text) - len(strings.TrimLeft(text, " \t"))
 	return &source.Error{
-		Pos: source.Pos{File: d.file, Line: line, Col: col + 1}, Len: len(text) - col,
+		Pos: source.Pos{File: f, Line: line, Col: col + 1}, Len: len(text) - col,
 		Msg: "not valid YAML: " + msg, Err: err,
 	}
 }
@@ -92,15 +111,16 @@ func (d *decoder) syntaxError(err error) *source.Error {
 // placeOf finds n in the text. The library counts columns in characters, and
 // lines by more line ends than editors do.
 func (d *decoder) placeOf(n *yaml.Node) place {
-	line, col := min(max(n.Line, 1), 1+bytes.Count(d.file.Data, []byte("\n"))), max(n.Column, 1)
-	text := d.file.Line(line)
+	f := d.files[n]
+	line, col := min(max(n.Line, 1), f.Lines()), max(n.Column, 1)
+	text := f.Line(line)
 	rest := text
 	for i := 1; i < col && rest != ""; i++ {
 		_, size := utf8.DecodeRuneInString(rest)
 		rest = rest[size:]
 	}
 	return place{
-		pos: source.Pos{File: d.file, Line: line, Col: len(text) - len(rest) + 1},
+		pos: source.Pos{File: f, Line: line, Col: len(text) - len(rest) + 1},
 		len: scalarLen(n, rest),
 	}
 }
@@ -146,6 +166,9 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, path string) {
 	if _, ok := d.places[path]; !ok {
 		d.places[path] = d.placeOf(n)
 	}
+	if d.broken[n] {
+		return
+	}
 	if c, ok := v.Addr().Interface().(nodeDecoder); ok {
 		c.decodeNode(d, n, path)
 		return
@@ -189,6 +212,10 @@ func (d *decoder) stringMap(n *yaml.Node, v reflect.Value, path string) {
 }
 
 func (d *decoder) scalar(n *yaml.Node, v reflect.Value, path string) {
+	if v.Kind() == reflect.String && d.isString(n) {
+		v.SetString(n.Value)
+		return
+	}
 	want := scalarNames[v.Kind()]
 	if n.Kind != yaml.ScalarNode || n.ShortTag() != scalarTags[v.Kind()] {
 		d.wrongType(n, path, want)
@@ -199,9 +226,14 @@ func (d *decoder) scalar(n *yaml.Node, v reflect.Value, path string) {
 	}
 }
 
+// isString tells whether n is a text: one in YAML, or made so by a variable.
+func (d *decoder) isString(n *yaml.Node) bool {
+	return n.Kind == yaml.ScalarNode && (n.ShortTag() == "!!str" || d.loose[n])
+}
+
 var scalarTags = map[reflect.Kind]string{
-	reflect.String: "!!str", reflect.Bool: "!!bool",
-	reflect.Int: "!!int", reflect.Int64: "!!int",
+	reflect.Bool: "!!bool",
+	reflect.Int:  "!!int", reflect.Int64: "!!int",
 	reflect.Uint64: "!!int", reflect.Uint32: "!!int", reflect.Uint16: "!!int",
 }
 

@@ -1,5 +1,11 @@
-// Package manifest parses and checks the YAML a user writes: LinuxKit's format.
-// It does no I/O.
+// Package manifest parses, merges and checks the YAML a user writes: LinuxKit's
+// format, and what its users asked for. It does no I/O of its own.
+//
+// The comments of the types here are the manifest's documentation: its JSON
+// Schema and the reference page are made from them. In their struct tags, yaml
+// names the key (alias= another spelling that is accepted), enum lists all
+// values a string can have, and required marks keys without which there is no
+// meaning.
 package manifest
 
 import (
@@ -12,24 +18,52 @@ import (
 	"github.com/lkx-os/lkx/internal/source"
 )
 
-// Manifest is a checked manifest: names are well formed and unique, references
-// parse, and nothing in it was unknown.
+// Document is a manifest as a file holds it: what [Parse] makes a [Manifest] of.
+type Document struct {
+	// Other manifests, whose parts come before those of this one, in order.
+	// Paths are relative to this file. A file that several include counts once.
+	Include []string `yaml:"include"`
+	// Arguments with their defaults: `${NAME}` in any value is replaced by the
+	// value of argument NAME. Without a default, a build must give one
+	// (`lkx build --arg NAME=…`, `docker buildx build --build-arg NAME=…`).
+	Args map[string]*string `yaml:"args"`
+	// Parts for one architecture alone (amd64, arm64, …), merged over the rest
+	// of this file.
+	Arch map[string]Manifest `yaml:"arch"`
+
+	Manifest `yaml:",inline"`
+}
+
+// Manifest is what one or more files say together: checked, names well formed
+// and unique, references parsed, nothing in it unknown.
 type Manifest struct {
-	Kernel     *Kernel     `yaml:"kernel"`     // none: only a root file system can be built
-	Init       []Ref       `yaml:"init"`       // images unpacked into /, in order
-	Onboot     []Container `yaml:"onboot"`     // run one after the other before the services
-	Onshutdown []Container `yaml:"onshutdown"` // run one after the other at shutdown
-	Services   []Container `yaml:"services"`   // run by containerd
-	Files      []File      `yaml:"files"`      // placed after all images
-	Trust      *Trust      `yaml:"trust"`      // accepted for old manifests, without effect
+	// The kernel. Without one, only a root file system can be built.
+	Kernel *Kernel `yaml:"kernel"`
+	// Images that are unpacked into /, in order: an init, runc, containerd.
+	Init []Ref `yaml:"init"`
+	// Directories that containers share, mounted before any of them starts.
+	Volumes []Volume `yaml:"volumes"`
+	// Containers that run one after the other before the services.
+	Onboot []Container `yaml:"onboot"`
+	// Containers that run one after the other at shutdown.
+	Onshutdown []Container `yaml:"onshutdown"`
+	// Containers that run side by side for as long as the system does.
+	Services []Container `yaml:"services"`
+	// Files that are placed over all images.
+	Files []File `yaml:"files"`
+	// LinuxKit's content trust: accepted, without effect.
+	Trust *Trust `yaml:"trust"`
 
-	Source   *source.File  // the text it came from
-	Warnings source.Errors // what is legal but suspicious
+	Sources  []*source.File // the texts it came from, in the order of their parts
+	Args     []Arg          // the arguments it can be given, by name
+	Warnings source.Errors  // what is legal but suspicious
 
+	doc    *yaml.Node       // all of it, merged
 	places map[string]place // where each value stands, by path
 }
 
-// Ref is an image reference.
+// Ref is an image reference: `registry/path:tag`, or pinned, `path@sha256:…`.
+// docker.io, library/ and :latest can be left out.
 type Ref struct {
 	Name string // in full: registry/path:tag, registry/path@digest or both
 	Text string // as written
@@ -37,39 +71,98 @@ type Ref struct {
 
 // Kernel says where the kernel comes from.
 type Kernel struct {
-	Image   Ref     `yaml:"image"`
-	Cmdline string  `yaml:"cmdline"`
-	Binary  string  `yaml:"binary"` // path of the kernel in the image; default "kernel"
-	Tar     *string `yaml:"tar"`    // path of the tar archive with its modules; default "kernel.tar", "" or "none" for none
-	Ucode   string  `yaml:"ucode"`  // path of a cpio archive with microcode
+	// The image that holds the kernel and its modules.
+	Image Ref `yaml:"image" required:"true"`
+	// The kernel's command line, such as `console=ttyS0`.
+	Cmdline string `yaml:"cmdline"`
+	// Path of the kernel in the image; default `kernel`.
+	Binary string `yaml:"binary"`
+	// Path of a tar archive in the image that is unpacked into /, with the
+	// modules; default `kernel.tar`. An empty string, or `none`, is for none.
+	Tar *string `yaml:"tar"`
+	// Path of a cpio archive in the image with microcode for the processor.
+	Ucode string `yaml:"ucode"`
+}
+
+// Volume is a directory that containers bind by its name: `binds: [NAME:/data]`.
+// It is empty, or holds what an image holds; what is written to it stays in
+// memory and ends with the system.
+type Volume struct {
+	// What binds and mounts call it: lower-case letters, digits, `-` and `_`.
+	Name string `yaml:"name" required:"true"`
+	// The image whose files are in it; without one it is empty.
+	Image Ref `yaml:"image"`
+	// Nothing can be written to it; containers must bind it with option `ro`.
+	Readonly bool `yaml:"readonly"`
+	// What is placed: the image's files (`filesystem`, the default), or the
+	// image itself as an OCI image layout (`oci`).
+	Format string `yaml:"format" enum:"filesystem,oci"`
+	// With format oci, the platforms of the image that are placed, such as
+	// `linux/arm64`; default all.
+	Platforms []string `yaml:"platforms"`
+	Selection `yaml:",inline"`
+}
+
+// Selection tells for which architectures an entry is there, and what becomes
+// of an entry before it that has the same name.
+type Selection struct {
+	// The architectures it is there for, such as `[amd64, arm64]`; default all.
+	Arch []string `yaml:"arch"`
+	// What it does to the entry of this name (of files, this path) that came
+	// before, here or in an included file: `merge` lays the keys of this one over
+	// it, `replace` and `remove` do what they say.
+	Override string `yaml:"override" enum:"merge,replace,remove"`
 }
 
 // Container is one entry of onboot, onshutdown or services.
 type Container struct {
-	Name   string `yaml:"name"`
-	Image  Ref    `yaml:"image"`
-	Config `yaml:",inline"`
+	// Its name: a directory, a containerd id, and part of a cgroup's path.
+	Name string `yaml:"name" required:"true"`
+	// The image it runs.
+	Image Ref `yaml:"image" required:"true"`
+	// Services that must be ready before this one starts: running, or healthy
+	// where they have a healthcheck. For services only.
+	After     []string `yaml:"after"`
+	Selection `yaml:",inline"`
+	Config    `yaml:",inline"`
 }
 
 // File is one entry of files.
 type File struct {
-	Path      string  `yaml:"path"`
-	Directory bool    `yaml:"directory"`
-	Symlink   string  `yaml:"symlink"`
-	Contents  *string `yaml:"contents"`
-	Source    string  `yaml:"source"`   // path on the building machine, relative to the manifest
-	Metadata  string  `yaml:"metadata"` // "json" or "yaml": this manifest
-	Optional  bool    `yaml:"optional"` // a missing Source is no error
-	Mode      *Mode   `yaml:"mode"`
-	UID       *ID     `yaml:"uid"`
-	GID       *ID     `yaml:"gid"`
+	// Where it is in the built system.
+	Path string `yaml:"path" required:"true"`
+	// It is a directory.
+	Directory bool `yaml:"directory"`
+	// It is a symbolic link to this.
+	Symlink string `yaml:"symlink"`
+	// It is a file that holds this.
+	Contents *string `yaml:"contents"`
+	// It holds what is here on the building machine: a file, or a directory with
+	// all that is in it, relative to the manifest (in a BuildKit build, to the
+	// build context); or a URL (http, https), with its checksum.
+	Source string `yaml:"source"`
+	// The digest of what the URL in source has to give: `sha256:…`.
+	Checksum string `yaml:"checksum"`
+	// It holds this manifest, as JSON or YAML, files merged and variables replaced.
+	Metadata string `yaml:"metadata" enum:"json,yaml"`
+	// It is left out when the source is not there.
+	Optional bool `yaml:"optional"`
+	// Permission bits, octal, in quotes; default "0600", of a directory "0700".
+	// Files in a source directory keep theirs unless this is given.
+	Mode *Mode `yaml:"mode"`
+	// Owner: a number, or the name of a container, whose own id is meant.
+	UID *ID `yaml:"uid"`
+	// Group, as uid.
+	GID       *ID `yaml:"gid"`
+	Selection `yaml:",inline"`
 }
 
-// Mode is permission bits with set-id and sticky bits, written as an octal string.
+// Mode is permission bits with set-id and sticky bits: an octal number in
+// quotes, such as "0644".
 type Mode uint32
 
-// ID is a user or group id: a number, or the name of a container whose id was
-// allocated at build time.
+// ID is a user or group id: a number, or the name of a container, which stands
+// for the id that the build gave to it.
 type ID struct {
 	Name string // "" when Num holds
 	Num  uint32
@@ -77,8 +170,21 @@ type ID struct {
 
 // Trust was LinuxKit's content trust.
 type Trust struct {
+	// Images that had to be signed.
 	Image []string `yaml:"image"`
-	Org   []string `yaml:"org"`
+	// Organisations whose images had to be signed.
+	Org []string `yaml:"org"`
+}
+
+// Arg is an argument of a manifest.
+type Arg struct {
+	Name     string
+	Value    string // as it is used
+	Doc      string // what the manifest says of it in a comment
+	Required bool   // it has no default
+	Pos      source.Pos
+
+	given bool // the build gives it
 }
 
 // ErrorAt is a complaint about the value at path, such as "services[2].image";
@@ -91,7 +197,7 @@ func (m *Manifest) ErrorAt(path, msg string) *source.Error {
 func (m *Manifest) PosOf(path string) source.Pos { return errorAt(m.places, path, "").Pos }
 
 // Images lists the image references of m with their paths, in the order of the
-// keys in the documentation: kernel, init, onboot, onshutdown, services.
+// plan: kernel, init, volumes, onboot, onshutdown, services.
 func (m *Manifest) Images() iter.Seq2[string, Ref] {
 	return func(yield func(string, Ref) bool) {
 		if m.Kernel != nil && !yield("kernel.image", m.Kernel.Image) {
@@ -99,6 +205,11 @@ func (m *Manifest) Images() iter.Seq2[string, Ref] {
 		}
 		for i, r := range m.Init {
 			if !yield(fmt.Sprintf("init[%d]", i), r) {
+				return
+			}
+		}
+		for i, v := range m.Volumes {
+			if v.Image.Name != "" && !yield(fmt.Sprintf("volumes[%d].image", i), v.Image) {
 				return
 			}
 		}
@@ -112,10 +223,11 @@ func (m *Manifest) Images() iter.Seq2[string, Ref] {
 	}
 }
 
-// Metadata is the manifest itself, as "json" or "yaml", keys in byte order.
+// Metadata is the manifest itself, merged and with its variables replaced, as
+// "json" or "yaml", keys in byte order.
 func (m *Manifest) Metadata(format string) (string, error) {
 	var doc map[string]any
-	if err := yaml.Unmarshal(m.Source.Data, &doc); err != nil {
+	if err := m.doc.Decode(&doc); err != nil {
 		return "", fmt.Errorf("reading the manifest again: %w", err)
 	}
 	var out []byte

@@ -2,7 +2,9 @@ package manifest
 
 import (
 	"errors"
+	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -13,11 +15,31 @@ import (
 	"github.com/lkx-os/lkx/internal/source"
 )
 
-// TestDiagnostics holds the exact text of errors and warnings.
+// TestDiagnostics holds the exact text of errors and warnings. Sections: in.yml,
+// other files that it includes, "args" with NAME=VALUE lines, "platform". Where
+// there is a section "merged", it holds what the files say together.
 func TestDiagnostics(t *testing.T) {
 	golden.Each(t, "*.txtar", func(t *testing.T, in map[string]string) map[string]string {
+		o := Options{Platform: "linux/amd64", Args: map[string]string{}, Load: func(name string) (*source.File, error) {
+			text, ok := in[name]
+			if !ok {
+				return nil, fmt.Errorf("there is no %s", name)
+			}
+			return &source.File{Name: name, Dir: strings.TrimPrefix(path.Dir(name), "."), Data: []byte(text)}, nil
+		}}
+		if p := strings.TrimSpace(in["platform"]); p != "" {
+			o.Platform = p
+		}
+		for line := range strings.Lines(in["args"]) {
+			name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+			o.Args[name] = value
+		}
+		files := []*source.File{{Name: "in.yml", Data: []byte(in["in.yml"])}}
+		if second, ok := in["second.yml"]; ok {
+			files = append(files, &source.File{Name: "second.yml", Data: []byte(second)})
+		}
 		var out strings.Builder
-		m, err := Parse(&source.File{Name: "in.yml", Data: []byte(in["in.yml"])})
+		m, err := Parse(o, files...)
 		var list source.Errors
 		switch {
 		case err == nil:
@@ -27,13 +49,19 @@ func TestDiagnostics(t *testing.T) {
 		default:
 			t.Fatalf("the error is a %T", err)
 		}
-		return map[string]string{"want": out.String()}
+		got := map[string]string{"want": out.String()}
+		if _, ok := in["merged"]; ok && err == nil {
+			if got["merged"], err = m.Metadata("yaml"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return got
 	})
 }
 
 // TestAccepted parses a manifest with every key, and looks at what became of it.
 func TestAccepted(t *testing.T) {
-	m, err := Parse(&source.File{Name: "in.yml", Data: []byte(full)})
+	m, err := Parse(Options{}, &source.File{Name: "in.yml", Data: []byte(full)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,19 +139,48 @@ func FuzzParse(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		_, err := Parse(&source.File{Name: "in.yml", Data: []byte(text)})
-		if err == nil {
+		_, err := Parse(Options{Platform: "linux/amd64"}, &source.File{Name: "in.yml", Data: []byte(text)})
+		inside(t, err)
+	})
+}
+
+// inside tells of errors that point outside their file.
+func inside(t *testing.T, err error) {
+	if err == nil {
+		return
+	}
+	var list source.Errors
+	if !errors.As(err, &list) || len(list) == 0 {
+		t.Fatalf("the error is %#v", err)
+	}
+	for _, e := range list {
+		if line := e.Pos.File.Line(e.Pos.Line); e.Pos.Line < 1 || e.Pos.Line > e.Pos.File.Lines() || e.Pos.Col < 1 || e.Pos.Col > len(line)+1 {
+			t.Errorf("%v points outside the text", e)
+		}
+	}
+}
+
+// FuzzMerge merges two texts, the first including the second as well, and an
+// argument. What they say together must be a manifest by itself.
+func FuzzMerge(f *testing.F) {
+	f.Add(full, "services: [{name: one, override: merge, cwd: \"${A:-/x}\"}]", "x")
+	f.Add("include: [b.yml]\nargs: {A: }", "include: [a.yml]\nfiles: [{path: a, contents: \"${A}\"}]", "$${A}")
+	f.Add("arch: {amd64: {services: [{name: a, override: remove}]}}", "services: [{name: a, image: b, binds.add: [\"/a:/b\"]}]", "")
+	f.Fuzz(func(t *testing.T, a, b, value string) {
+		load := func(name string) (*source.File, error) {
+			if name != "b.yml" {
+				return nil, errors.New("not there")
+			}
+			return &source.File{Name: name, Data: []byte(b)}, nil
+		}
+		o := Options{Platform: "linux/amd64", Args: map[string]string{"A": value}, Load: load}
+		m, err := Parse(o, &source.File{Name: "b.yml", Data: []byte(b)}, &source.File{Name: "a.yml", Data: []byte(a)})
+		inside(t, err)
+		if err != nil {
 			return
 		}
-		var list source.Errors
-		if !errors.As(err, &list) || len(list) == 0 {
-			t.Fatalf("the error is %#v", err)
-		}
-		for _, e := range list {
-			line := e.Pos.File.Line(e.Pos.Line)
-			if e.Pos.Line < 1 || e.Pos.Line > 1+strings.Count(text, "\n") || e.Pos.Col < 1 || e.Pos.Col > len(line)+1 {
-				t.Errorf("%v points outside the text", e)
-			}
+		if _, err := m.Metadata("yaml"); err != nil && !strings.Contains(err.Error(), "unmarshal") {
+			t.Errorf("what the files say together cannot be written: %v", err)
 		}
 	})
 }

@@ -76,6 +76,7 @@ func (d *decoder) merged(n *yaml.Node, path string) []pair {
 type field struct {
 	name  string // as it is written
 	index []int
+	enum  []string // all values it can have; nil: any
 }
 
 // fields lists the keys of struct type t, those of inlined structs included,
@@ -91,13 +92,19 @@ func fields(t reflect.Type) []field {
 		name, opts, _ := strings.Cut(tag, ",")
 		if opts == "inline" {
 			for _, in := range fields(f.Type) {
-				out = append(out, field{in.name, append([]int{i}, in.index...)})
+				in.index = append([]int{i}, in.index...)
+				out = append(out, in)
 			}
 			continue
 		}
-		out = append(out, field{name, []int{i}})
+		one := field{name: name, index: []int{i}}
+		if enum, ok := f.Tag.Lookup("enum"); ok {
+			one.enum = strings.Split(enum, ",")
+		}
+		out = append(out, one)
 		if alias, ok := strings.CutPrefix(opts, "alias="); ok {
-			out = append(out, field{alias, []int{i}})
+			one.name = alias
+			out = append(out, one)
 		}
 	}
 	return out
@@ -109,19 +116,44 @@ func (d *decoder) mapping(n *yaml.Node, v reflect.Value, path string) {
 	for _, p := range d.pairs(n, path) {
 		i := slices.IndexFunc(known, func(f field) bool { return f.name == p.key.Value })
 		if i < 0 {
-			d.fault(p.key, path, fmt.Sprintf("unknown key %q", p.key.Value), nearest(p.key.Value, known))
+			d.unknown(p.key, path, known)
 			continue
 		}
-		d.value(p.value, v.FieldByIndex(known[i].index), join(path, p.key.Value))
+		to, at := v.FieldByIndex(known[i].index), join(path, p.key.Value)
+		d.value(p.value, to, at)
+		if known[i].enum != nil && to.String() != "" && !slices.Contains(known[i].enum, to.String()) {
+			d.fault(resolved(p.value), at, fmt.Sprintf("unknown value %q", to.String()), "allowed: "+strings.Join(known[i].enum, ", "))
+		}
 	}
 }
 
-// nearest is a hint that names the known key closest to name, or, when none is
-// close, all of them if they are few.
-func nearest(name string, known []field) string {
-	names := make([]string, len(known))
+// unknown complains of a key that is none of known.
+func (d *decoder) unknown(key *yaml.Node, path string, known []field) {
+	d.fault(key, path, fmt.Sprintf("unknown key %q", key.Value), nearest(key.Value, names(known)))
+}
+
+// resolved is n, or what it is an alias of.
+func resolved(n *yaml.Node) *yaml.Node {
+	for n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	return n
+}
+
+func names(known []field) []string {
+	out := make([]string, len(known))
 	for i, f := range known {
-		names[i] = f.name
+		out[i] = f.name
+	}
+	return out
+}
+
+// nearest is a hint that names what of names is closest to name, or, when none
+// is close, all of them if they are few.
+func nearest(name string, names []string) string {
+	names = slices.DeleteFunc(slices.Clone(names), func(n string) bool { return n == "" })
+	if len(names) == 0 {
+		return ""
 	}
 	best := slices.MinFunc(names, func(a, b string) int {
 		return cmp.Compare(distance(name, a), distance(name, b))
@@ -130,7 +162,7 @@ func nearest(name string, known []field) string {
 		return fmt.Sprintf("did you mean %q?", best)
 	}
 	if len(names) <= 12 {
-		return "known keys: " + strings.Join(names, ", ")
+		return "there are: " + strings.Join(names, ", ")
 	}
 	return ""
 }

@@ -33,6 +33,7 @@ func Merge(label, own manifest.Config) manifest.Config {
 		GID:               cmp.Or(own.GID, label.GID),
 		AdditionalGids:    list(own.AdditionalGids, label.AdditionalGids),
 		NoNewPrivileges:   cmp.Or(own.NoNewPrivileges, label.NoNewPrivileges),
+		Seccomp:           cmp.Or(own.Seccomp, label.Seccomp),
 		OOMScoreAdj:       cmp.Or(own.OOMScoreAdj, label.OOMScoreAdj),
 		RootfsPropagation: cmp.Or(own.RootfsPropagation, label.RootfsPropagation),
 		CgroupsPath:       cmp.Or(own.CgroupsPath, label.CgroupsPath),
@@ -42,6 +43,8 @@ func Merge(label, own manifest.Config) manifest.Config {
 		Rlimits:           list(own.Rlimits, label.Rlimits),
 		UIDMappings:       list(own.UIDMappings, label.UIDMappings),
 		GIDMappings:       list(own.GIDMappings, label.GIDMappings),
+		Restart:           cmp.Or(own.Restart, label.Restart),
+		Healthcheck:       cmp.Or(own.Healthcheck, label.Healthcheck),
 		Runtime:           mergeRuntime(label.Runtime, own.Runtime),
 	}
 }

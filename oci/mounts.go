@@ -15,7 +15,7 @@ import (
 // mounts are a container's mounts in order of their destinations, so that a
 // parent stands before what is mounted in it. For one destination, mounts
 // override binds, these tmpfs, and these the defaults.
-func mounts(c manifest.Config) ([]specs.Mount, error) {
+func mounts(c manifest.Config, volumes map[string]Volume) ([]specs.Mount, error) {
 	at := map[string]specs.Mount{}
 	put := func(m specs.Mount) {
 		m.Destination = path.Clean(m.Destination)
@@ -30,13 +30,20 @@ func mounts(c manifest.Config) ([]specs.Mount, error) {
 	}
 	for i, s := range c.Binds {
 		m, err := bind(s)
+		if err == nil {
+			m, err = fromVolume(m, volumes)
+		}
 		if err != nil {
-			return nil, &FieldError{Field: fmt.Sprintf("binds[%d]", i), Msg: err.Error(), Hint: "only absolute paths can be bound"}
+			return nil, fieldError(fmt.Sprintf("binds[%d]", i), err)
 		}
 		put(m)
 	}
-	for _, m := range c.Mounts {
-		put(mount(m))
+	for i, in := range c.Mounts {
+		m, err := fromVolume(mount(in), volumes)
+		if err != nil {
+			return nil, fieldError(fmt.Sprintf("mounts[%d]", i), err)
+		}
+		put(m)
 	}
 	out := make([]specs.Mount, 0, len(at))
 	for _, dst := range slices.Sorted(maps.Keys(at)) {
@@ -67,14 +74,32 @@ func bind(s string) (specs.Mount, error) {
 	if len(parts) < 2 || !path.IsAbs(parts[1]) {
 		return specs.Mount{}, fmt.Errorf("%q is not a bind", s)
 	}
-	if !path.IsAbs(parts[0]) {
-		return specs.Mount{}, fmt.Errorf("%q is not an absolute path, and no volume is named so", parts[0])
-	}
 	opts := []string{"rw", "rbind", "rshared"}
 	if len(parts) == 3 {
 		opts = append(options(parts[2]), "rbind")
 	}
 	return specs.Mount{Destination: parts[1], Type: "bind", Source: parts[0], Options: opts}, nil
+}
+
+func fieldError(field string, err error) error {
+	return &FieldError{Field: field, Msg: err.Error(), Hint: "only absolute paths and volumes can be bound; a read-only volume with option ro"}
+}
+
+// fromVolume gives a bind of a volume the volume's path.
+func fromVolume(m specs.Mount, volumes map[string]Volume) (specs.Mount, error) {
+	bound := m.Type == "bind" || slices.Contains(m.Options, "bind") || slices.Contains(m.Options, "rbind")
+	if !bound || path.IsAbs(m.Source) {
+		return m, nil
+	}
+	v, ok := volumes[m.Source]
+	switch {
+	case !ok:
+		return m, fmt.Errorf("%q is not an absolute path, and no volume is named so", m.Source)
+	case v.Readonly && !slices.Contains(m.Options, "ro"):
+		return m, fmt.Errorf("volume %q is read-only, and bound to be written", m.Source)
+	}
+	m.Source = v.Path
+	return m, nil
 }
 
 func options(s string) []string {
@@ -92,8 +117,11 @@ func mount(m manifest.Mount) specs.Mount {
 		case "mqueue", "devpts", "proc", "sysfs", "cgroup":
 			m.Type = m.Source
 		}
-		if m.Type == "" && m.Destination == "/dev" {
+		switch {
+		case m.Type == "" && m.Destination == "/dev":
 			m.Type = "tmpfs"
+		case m.Type == "" && m.IsBind():
+			m.Type = "bind"
 		}
 	}
 	if m.Source == "" {

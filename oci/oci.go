@@ -61,29 +61,47 @@ func ParseImage(config []byte) (ocispec.ImageConfig, error) {
 	return img.Config, nil
 }
 
-// New makes the bundle of a container from its settings and its image's config.
-// Errors are [*FieldError].
-func New(c manifest.Config, img ocispec.ImageConfig, ids IDs) (Bundle, error) {
-	process, err := process(c, img, ids)
+// System is what a container finds around it.
+type System struct {
+	Arch    string // GOARCH
+	IDs     IDs
+	Volumes map[string]Volume // by name
+}
+
+// Volume is where the containers of a system share files.
+type Volume struct {
+	Path     string // on the system, absolute
+	Readonly bool
+}
+
+// New makes the bundle of a container of sys from its settings and its image's
+// config. Errors are [*FieldError].
+func New(c manifest.Config, img ocispec.ImageConfig, sys System) (Bundle, error) {
+	process, err := process(c, img, sys.IDs)
 	if err != nil {
 		return Bundle{}, err
 	}
-	mounts, err := mounts(c)
+	mounts, err := mounts(c, sys.Volumes)
 	if err != nil {
 		return Bundle{}, err
 	}
-	return Bundle{
-		Spec: specs.Spec{
-			Version:     Version,
-			Process:     process,
-			Root:        &specs.Root{Path: "rootfs", Readonly: isTrue(c.Readonly)},
-			Hostname:    c.Hostname,
-			Mounts:      mounts,
-			Annotations: c.Annotations,
-			Linux:       linux(c),
-		},
-		Runtime: newRuntime(c.Runtime),
-	}, nil
+	spec := specs.Spec{
+		Version:     Version,
+		Process:     process,
+		Root:        &specs.Root{Path: "rootfs", Readonly: isTrue(c.Readonly)},
+		Hostname:    c.Hostname,
+		Mounts:      mounts,
+		Annotations: c.Annotations,
+		Linux:       linux(c),
+	}
+	secure(&spec, c)
+	if c.Seccomp == "default" {
+		if spec.Linux.Seccomp, err = seccompProfile(sys.Arch, process.Capabilities.Bounding); err != nil {
+			return Bundle{}, &FieldError{Field: "seccomp", Msg: err.Error()}
+		}
+	}
+	runtime, err := newRuntime(c, sys.Volumes)
+	return Bundle{Spec: spec, Runtime: runtime}, err
 }
 
 func process(c manifest.Config, img ocispec.ImageConfig, ids IDs) (*specs.Process, error) {

@@ -67,16 +67,25 @@ func (b *builder) container(key string, i int, c *manifest.Container) {
 		return
 	}
 	s := b.step(at, key+"/"+c.Name, c.Image.Name)
+	if key != "services" {
+		bundle.Runtime.Restart, bundle.Runtime.Healthcheck = "", nil
+	}
+	bundle.Runtime.After = c.After
 	root := b.rootfs(&s, base, img, bundle.Spec.Root.Readonly)
 	mounts := rootMounts(base, root, bundle.Spec.Root.Readonly)
 	bundle.Runtime.Mounts = append(mounts, bundle.Runtime.Mounts...)
 	s.Files = append(s.Files,
 		regular(path.Join(base, "config.json"), 0o644, indented(bundle.Spec)),
 		regular(path.Join(base, "runtime.json"), 0o644, indented(bundle.Runtime)))
-	for d := base; d != "."; d = path.Dir(d) {
+	b.parents755(base)
+	b.steps = append(b.steps, s)
+}
+
+// parents755 notes that name and all above it are needed.
+func (b *builder) parents755(name string) {
+	for d := name; d != "."; d = path.Dir(d) {
 		b.parent(dir(d, 0o755))
 	}
-	b.steps = append(b.steps, s)
 }
 
 // bundle makes what a container runs by. Faults are noted; a non-nil error
@@ -87,7 +96,7 @@ func (b *builder) bundle(at string, c *manifest.Container, img Image) (oci.Bundl
 		var label manifest.Config
 		if label, err = labelOf(c.Image, conf); err == nil {
 			var out oci.Bundle
-			if out, err = oci.New(oci.Merge(label, c.Config), conf, b.ids); err == nil {
+			if out, err = oci.New(oci.Merge(label, c.Config), conf, b.sys); err == nil {
 				return out, nil
 			}
 			b.fault(at, err)

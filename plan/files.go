@@ -23,24 +23,26 @@ func (b *builder) addFiles(ctx context.Context) error {
 	}
 	s := b.step("files", "files", FilesSource)
 	for i := range b.m.Files {
-		at := fmt.Sprintf("files[%d]", i)
-		f, ok := b.file(at, &b.m.Files[i])
+		at, in := fmt.Sprintf("files[%d]", i), &b.m.Files[i]
+		f, ok := b.file(at, in)
 		if !ok {
 			continue
 		}
-		if src := b.m.Files[i].Source; src != "" {
-			found, err := b.sourced(ctx, at, src, b.m.Files[i].Optional)
+		f.Location = at
+		if in.IsURL() {
+			f.Blob = &Blob{Digest: in.Checksum, URL: in.Source}
+		} else if in.Source != "" {
+			found, err := b.sourced(ctx, at, in, &f)
 			if err != nil {
 				return err
 			}
 			if !found {
 				continue
 			}
-			f.Source = src
 		}
 		s.Files = append(s.Files, f)
 		for d := path.Dir(f.Path); d != "."; d = path.Dir(d) {
-			b.parent(File{Path: d, Mode: typeDir | searchable(f.Mode), UID: f.UID, GID: f.GID})
+			b.parent(File{Path: d, Mode: typeDir | searchable(parentMode(f)), UID: f.UID, GID: f.GID})
 		}
 	}
 	b.steps = append(b.steps, s)
@@ -73,36 +75,52 @@ func (b *builder) file(at string, in *manifest.File) (File, bool) {
 		f.Contents = text
 	}
 	var err error
-	if f.UID, err = b.ids.Resolve(in.UID, "uid"); err != nil {
+	if f.UID, err = b.sys.IDs.Resolve(in.UID, "uid"); err != nil {
 		b.fault(at, err)
 		return File{}, false
 	}
-	if f.GID, err = b.ids.Resolve(in.GID, "gid"); err != nil {
+	if f.GID, err = b.sys.IDs.Resolve(in.GID, "gid"); err != nil {
 		b.fault(at, err)
 		return File{}, false
 	}
 	return f, true
 }
 
-// sourced tells whether the build context has src; a fault is noted when it
-// must and has not.
-func (b *builder) sourced(ctx context.Context, at, src string, optional bool) (bool, error) {
-	regular, err := b.files.Stat(ctx, src)
+// sourced tells whether the build context has the source of entry in, and
+// points f at it; a fault is noted when it must and has not.
+func (b *builder) sourced(ctx context.Context, at string, in *manifest.File, f *File) (bool, error) {
+	typ, err := b.files.Stat(ctx, in.Source)
 	switch {
-	case errors.Is(err, fs.ErrNotExist) && optional:
+	case errors.Is(err, fs.ErrNotExist) && in.Optional:
 		return false, nil
 	case errors.Is(err, fs.ErrNotExist):
-		e := b.m.ErrorAt(at+".source", fmt.Sprintf("there is no file %q", src))
+		e := b.m.ErrorAt(at+".source", fmt.Sprintf("there is no file %q", in.Source))
 		e.Hint = "the path is relative to the manifest; in a BuildKit build, to the build context"
 		b.errs = append(b.errs, e)
 		return false, nil
 	case err != nil:
-		return false, fmt.Errorf("looking for %s: %w", src, err)
-	case !regular:
-		b.errs = append(b.errs, b.m.ErrorAt(at+".source", fmt.Sprintf("%q is not a regular file", src)))
+		return false, fmt.Errorf("looking for %s: %w", in.Source, err)
+	case typ.IsDir():
+		f.Deep = &Deep{OwnModes: in.Mode == nil, FileMode: f.Mode & 0o7777}
+		f.Mode = typeDir | searchable(f.Mode)
+		if f.Deep.OwnModes {
+			f.Mode, f.Deep.FileMode = typeDir, 0
+		}
+	case !typ.IsRegular():
+		b.errs = append(b.errs, b.m.ErrorAt(at+".source", fmt.Sprintf("%q is neither a file nor a directory", in.Source)))
 		return false, nil
 	}
+	f.Source = in.Source
 	return true, nil
+}
+
+// parentMode is the mode that decides on the directories above f; that of a
+// directory whose own is not known yet is the usual one.
+func parentMode(f File) uint32 {
+	if f.Deep != nil && f.Deep.OwnModes {
+		return 0o755
+	}
+	return f.Mode
 }
 
 // searchable is the mode of a directory made for a file of this mode: whoever

@@ -9,7 +9,21 @@ type Image struct {
 	Config []byte `json:"-"`                // OCI image config, JSON
 }
 
-// Resolver finds the digest and config of an image for one platform ("linux/amd64").
+// Blob is a sequence of bytes named by its digest, and where it is fetched from:
+// the registry of an image, or a URL.
+type Blob struct {
+	Digest string `json:"digest"`         // "sha256:…"
+	Size   int64  `json:"size,omitempty"` // bytes; 0 when unknown
+	Image  *Image `json:"image,omitempty"`
+	URL    string `json:"url,omitempty"`
+}
+
+// Resolver finds images.
 type Resolver interface {
+	// Resolve finds the digest of ref, and its config for one platform ("linux/amd64").
 	Resolve(ctx context.Context, ref, platform string) (Image, error)
+	// Pin finds the digest of ref, whatever platforms it is for.
+	Pin(ctx context.Context, ref string) (Image, error)
+	// Manifest reads one of the image's manifests or indexes by its digest.
+	Manifest(ctx context.Context, img Image, digest string) ([]byte, error)
 }

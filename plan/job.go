@@ -36,12 +36,17 @@ const (
 	OutDir      = "/out"       // mount point of the result
 	ContextDir  = "/context"   // mount point of the build context
 	SegmentFile = "segment"    // in OutDir, and in each segment's mount
+	BlobFile    = "blob"       // in each blob's mount
 	imageDir    = "/images/"   // below it, image i of Images
+	blobDir     = "/blobs/"    // below it, blob i of Blobs
 	segmentDir  = "/segments/" // below it, segment i
 )
 
 // ImageDir is the mount point of the job's image i, in the order of [Images].
 func ImageDir(i int) string { return imageDir + strconv.Itoa(i) }
+
+// BlobDir is the mount point of the job's blob i, in the order of [Blobs].
+func BlobDir(i int) string { return blobDir + strconv.Itoa(i) }
 
 // SegmentDir is the mount point of segment i.
 func SegmentDir(i int) string { return segmentDir + fmt.Sprintf("%03d", i) }
@@ -54,6 +59,9 @@ func (j *Job) Images() []Image {
 	}
 	return Images(steps...)
 }
+
+// Blobs are the blobs that j needs mounted.
+func (j *Job) Blobs() []Blob { return Blobs(j.Steps...) }
 
 // ContextPaths are the paths of the build context that j reads.
 func (j *Job) ContextPaths() []string {

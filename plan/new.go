@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"strings"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -15,9 +17,9 @@ import (
 
 // Context is the build context: where "source:" paths of a manifest are.
 type Context interface {
-	// Stat tells whether name is a regular file; an error that is
-	// fs.ErrNotExist says that there is none.
-	Stat(ctx context.Context, name string) (regular bool, err error)
+	// Stat is the type of what is there under name, symbolic links followed; an
+	// error that is fs.ErrNotExist says that there is nothing.
+	Stat(ctx context.Context, name string) (fs.FileMode, error)
 }
 
 // parallel is how many images are resolved at a time.
@@ -26,7 +28,10 @@ const parallel = 8
 // New makes the plan of m for platform ("linux/amd64"). Errors that the
 // manifest can answer for are a [source.Errors] with every fault found.
 func New(ctx context.Context, m *manifest.Manifest, platform string, r Resolver, files Context) (*Plan, error) {
-	b := &builder{m: m, ids: allocate(m), copied: map[string]string{}, dirs: map[string]bool{}, files: files}
+	b := &builder{
+		m: m, sys: oci.System{Arch: archOf(platform), IDs: m.IDs(), Volumes: volumes(m)}, copied: map[string]string{},
+		dirs: map[string]bool{}, files: files,
+	}
 	if err := b.resolve(ctx, platform, r); err != nil {
 		return nil, err
 	}
@@ -35,6 +40,11 @@ func New(ctx context.Context, m *manifest.Manifest, platform string, r Resolver,
 	}
 	for i, ref := range m.Init {
 		b.init(i, ref)
+	}
+	for i := range m.Volumes {
+		if err := b.volume(ctx, i, r); err != nil {
+			return nil, err
+		}
 	}
 	for _, list := range m.Containers() {
 		for i := range list.Items {
@@ -56,7 +66,7 @@ func New(ctx context.Context, m *manifest.Manifest, platform string, r Resolver,
 // A builder collects the steps of a plan and the faults found on the way.
 type builder struct {
 	m      *manifest.Manifest
-	ids    oci.IDs
+	sys    oci.System
 	images map[string]Image  // by the reference in full
 	copied map[string]string // where the files of an image already are, by its chain
 	files  Context
@@ -68,27 +78,23 @@ type builder struct {
 	errs    source.Errors
 }
 
-// firstID is the first id that a container is given, as LinuxKit does.
-const firstID = 100
-
-// allocate gives every container an id, in the order of the manifest.
-func allocate(m *manifest.Manifest) oci.IDs {
-	ids, next := oci.IDs{}, uint32(firstID)
-	for _, list := range m.Containers() {
-		for _, c := range list.Items {
-			ids[c.Name] = next
-			next++
-		}
-	}
-	return ids
+// archOf is the architecture of a platform.
+func archOf(platform string) string {
+	_, rest, _ := strings.Cut(platform, "/")
+	arch, _, _ := strings.Cut(rest, "/")
+	return arch
 }
 
 // resolve pins every image of the manifest, each reference once.
 func (b *builder) resolve(ctx context.Context, platform string, r Resolver) error {
 	b.images = map[string]Image{}
 	var refs, paths []string
+	whole := map[string]bool{} // paths of images of which no platform is chosen
+	for i, v := range b.m.Volumes {
+		whole[fmt.Sprintf("volumes[%d].image", i)] = v.Format == formatOCI
+	}
 	for path, ref := range b.m.Images() {
-		if _, ok := b.images[ref.Name]; !ok {
+		if _, ok := b.images[ref.Name]; !ok && !whole[path] {
 			b.images[ref.Name] = Image{}
 			refs, paths = append(refs, ref.Name), append(paths, path)
 		}

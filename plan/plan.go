@@ -65,7 +65,7 @@ func Images(steps ...Step) []Image {
 // Step is one part of the root file system: what one entry of the manifest
 // asks for. Defaults lie under Copies, and Files over them.
 type Step struct {
-	Name     string     `json:"name"`               // where the manifest asks for it: "kernel", "init[0]", "services[2]", "files"
+	Name     string     `json:"name"`               // where the manifest asks for it: "kernel", "init[0]", "volumes[1]", "services[2]", "files"
 	Title    string     `json:"title"`              // for people: "services/sshd"
 	Source   string     `json:"source"`             // the image as the manifest names it, or "linuxkit.files"
 	Defaults []File     `json:"defaults,omitempty"` // what Copies may override
@@ -76,6 +76,21 @@ type Step struct {
 
 // FilesSource is the Source of what no image brought, as LinuxKit names it.
 const FilesSource = "linuxkit.files"
+
+// Blobs are the blobs that steps need, each once, in the order they are first used.
+func Blobs(steps ...Step) []Blob {
+	var out []Blob
+	seen := map[string]bool{}
+	for _, s := range steps {
+		for _, f := range s.Files {
+			if f.Blob != nil && !seen[f.Blob.Digest] {
+				seen[f.Blob.Digest] = true
+				out = append(out, *f.Blob)
+			}
+		}
+	}
+	return out
+}
 
 // contextPaths are the paths of the build context that s reads.
 func (s *Step) contextPaths() []string {
@@ -106,6 +121,16 @@ type File struct {
 	Link     string `json:"link,omitempty"`     // target of a symbolic link
 	Contents string `json:"contents,omitempty"` // of a regular file, unless Source is set
 	Source   string `json:"source,omitempty"`   // path in the build context that holds the contents
+	Blob     *Blob  `json:"blob,omitempty"`     // what holds the contents, else
+	Deep     *Deep  `json:"deep,omitempty"`     // Source is a directory, of which all is placed
+	Location string `json:"location,omitempty"` // where the manifest asks for it: "files[3]"; "" is the step's name
+}
+
+// Deep tells how the files of a directory are placed. Their owners are those of
+// the File.
+type Deep struct {
+	OwnModes bool   `json:"ownModes,omitempty"` // all keep their permission bits
+	FileMode uint32 `json:"fileMode,omitempty"` // else: of files; directories have the mode of the File
 }
 
 // Pinned is the image's reference with its digest, which names the same bytes

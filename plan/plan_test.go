@@ -27,20 +27,38 @@ func (f fakeImages) Resolve(_ context.Context, ref, _ string) (plan.Image, error
 	return plan.Image{Ref: ref, Digest: "sha256:" + strings.Repeat("0", 60) + fmt.Sprintf("%04d", len(conf)), Config: conf}, nil
 }
 
+func (f fakeImages) Pin(_ context.Context, ref string) (plan.Image, error) {
+	dgst, ok := f["pin "+ref]
+	if !ok {
+		return plan.Image{}, fmt.Errorf("%s: not found", ref)
+	}
+	return plan.Image{Ref: ref, Digest: strings.Trim(string(dgst), `"`)}, nil
+}
+
+func (f fakeImages) Manifest(_ context.Context, _ plan.Image, digest string) ([]byte, error) {
+	doc, ok := f[digest]
+	if !ok {
+		return nil, fmt.Errorf("%s: not found", digest)
+	}
+	return doc, nil
+}
+
 // fakeFiles is a build context with one file and one directory.
 type fakeFiles struct{}
 
-func (fakeFiles) Stat(_ context.Context, name string) (bool, error) {
+func (fakeFiles) Stat(_ context.Context, name string) (fs.FileMode, error) {
 	switch name {
 	case "file":
-		return true, nil
+		return 0, nil
 	case "dir":
-		return false, nil
+		return fs.ModeDir, nil
+	case "socket":
+		return fs.ModeSocket, nil
 	}
-	return false, fmt.Errorf("%s: %w", name, fs.ErrNotExist)
+	return 0, fmt.Errorf("%s: %w", name, fs.ErrNotExist)
 }
 
-// TestNew holds whole plans. Specifications are in them as text.
+// TestNew holds whole plans, and what [plan.Plan.Text] shows of them. Specifications are in them as text.
 func TestNew(t *testing.T) {
 	golden.Each(t, "*.txtar", func(t *testing.T, in map[string]string) map[string]string {
 		images := fakeImages{}
@@ -48,7 +66,7 @@ func TestNew(t *testing.T) {
 			t.Fatal(err)
 		}
 		make := func() string {
-			m, err := manifest.Parse(&source.File{Name: "in.yml", Data: []byte(in["in.yml"])})
+			m, err := manifest.Parse(manifest.Options{Platform: "linux/amd64"}, &source.File{Name: "in.yml", Data: []byte(in["in.yml"])})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -87,6 +105,16 @@ func show(p *plan.Plan) string {
 			if s != "" {
 				out.WriteString(" <- " + s)
 			}
+		}
+		if f.Deep != nil {
+			fmt.Fprintf(&out, " with all below, own modes %v, else %o", f.Deep.OwnModes, f.Deep.FileMode)
+		}
+		if f.Blob != nil {
+			from := f.Blob.URL
+			if f.Blob.Image != nil {
+				from = f.Blob.Image.Pinned()
+			}
+			fmt.Fprintf(&out, " <- %s (%d bytes) of %s", f.Blob.Digest, f.Blob.Size, from)
 		}
 		out.WriteString("\n")
 		if f.Contents != "" {

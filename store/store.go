@@ -95,6 +95,7 @@ type Store struct {
 var (
 	_ plan.Resolver    = (*Store)(nil)
 	_ assemble.Fetcher = (*Store)(nil)
+	_ assemble.Blobs   = (*Store)(nil)
 )
 
 // Open opens the store in dir, which is made if there is none.
@@ -147,33 +148,87 @@ func (s *Store) Resolve(ctx context.Context, ref, platform string) (plan.Image, 
 }
 
 func (s *Store) resolve(ctx context.Context, name reference.Named, platform string) (image, error) {
+	found, err := s.find(ctx, name)
+	if err != nil {
+		return image{}, err
+	}
+	return s.image(ctx, name, found, platform)
+}
+
+// find is what name means: one descriptor, or the several that a layout without
+// an index of its own has for several platforms.
+func (s *Store) find(ctx context.Context, name reference.Named) ([]ocispec.Descriptor, error) {
 	if d, ok := name.(reference.Digested); ok {
-		return s.image(ctx, name, []ocispec.Descriptor{{Digest: d.Digest()}}, platform)
+		return []ocispec.Descriptor{{Digest: d.Digest()}}, nil
 	}
 	for _, l := range s.layouts {
 		found, err := l.named(name)
-		if err != nil {
-			return image{}, err
-		}
-		if len(found) > 0 {
-			return s.image(ctx, name, found, platform)
+		if err != nil || len(found) > 0 {
+			return found, err
 		}
 	}
 	if s.remote == nil {
 		found, err := s.named(name)
-		if err != nil {
-			return image{}, err
+		if err == nil && len(found) == 0 {
+			err = errors.New("not in the store, and the network is off")
 		}
-		if len(found) == 0 {
-			return image{}, errors.New("not in the store, and the network is off")
-		}
-		return s.image(ctx, name, found, platform)
+		return found, err
 	}
 	desc, err := s.remote.resolve(ctx, name)
+	return []ocispec.Descriptor{desc}, err
+}
+
+// Pin finds what ref means now, whatever platforms it is for.
+func (s *Store) Pin(ctx context.Context, ref string) (plan.Image, error) {
+	name, err := parse(ref)
 	if err != nil {
-		return image{}, err
+		return plan.Image{}, err
 	}
-	return s.image(ctx, name, []ocispec.Descriptor{desc}, platform)
+	found, err := s.find(ctx, name)
+	if err == nil && len(found) > 1 {
+		err = errors.New("the layout names several images so, one for each platform, and no index of them")
+	}
+	if err != nil {
+		return plan.Image{}, fmt.Errorf("%s: %w", name, err)
+	}
+	return plan.Image{Ref: name.String(), Digest: found[0].Digest.String()}, nil
+}
+
+// Manifest reads a manifest, index or config of img by its digest.
+func (s *Store) Manifest(ctx context.Context, img plan.Image, dgst string) ([]byte, error) {
+	name, err := parse(img.Ref)
+	if err != nil {
+		return nil, err
+	}
+	text, err := s.read(ctx, name, ocispec.Descriptor{Digest: digest.Digest(dgst)})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return text, nil
+}
+
+// Blob is the path of a file that holds b, fetched unless it is there, and
+// verified.
+func (s *Store) Blob(ctx context.Context, b plan.Blob) (string, error) {
+	d := digest.Digest(b.Digest)
+	if err := d.Validate(); err != nil {
+		return "", fmt.Errorf("digest %q: %w", b.Digest, err)
+	}
+	if b.Image == nil {
+		return s.download(ctx, b.URL, d)
+	}
+	name, err := parse(b.Image.Ref)
+	if err != nil {
+		return "", err
+	}
+	path, err := s.blob(ctx, name, ocispec.Descriptor{Digest: d, Size: b.Size})
+	if err == nil {
+		err = verify(path, d)
+	}
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", name, err)
+	}
+	return path, nil
 }
 
 // Layers opens the layers of img for platform, lowest first; the caller closes

@@ -19,6 +19,9 @@ type Opener func() (io.ReadCloser, error)
 // applied (image-spec, layer.md). The zero value is ready. It keeps names and
 // metadata in memory, never contents.
 type Builder struct {
+	// Origin is that of every entry that is put without one.
+	Origin *Origin
+
 	root  node
 	layer int
 }
@@ -50,6 +53,9 @@ func (b *Builder) Put(e Entry, open Opener) error {
 	dir, name, err := b.parent(e.Path)
 	if err != nil {
 		return err
+	}
+	if e.Origin == nil {
+		e.Origin = b.Origin
 	}
 	n := &node{inode: &inode{entry: e, open: open, layer: b.layer}}
 	if old := dir.children[name]; old != nil && old.isDir() && n.isDir() {

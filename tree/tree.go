@@ -40,6 +40,14 @@ type Entry struct {
 	// several names. The first name in tree order has the lowest path; all
 	// names carry equal metadata and contents.
 	Hard int
+
+	Origin *Origin // what brought it; nil when that is not known
+}
+
+// Origin tells what brought an entry into a built system.
+type Origin struct {
+	Source   string // an image's reference, or a name for what no image brought
+	Location string // where the manifest asks for it: "services[0]"
 }
 
 // Type is the type bits of e.Mode.

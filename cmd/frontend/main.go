@@ -32,6 +32,6 @@ func run(ctx context.Context, args []string) error {
 		return execop.Run(ctx)
 	}
 	return grpcclient.RunFromEnvironment(ctx, func(ctx context.Context, c client.Client) (*client.Result, error) {
-		return frontend.Build(ctx, c, frontend.Self(binary))
+		return frontend.Build(ctx, c, frontend.Options{Tools: frontend.Self(binary)})
 	})
 }

@@ -18,7 +18,6 @@ import (
 	"github.com/lkx-os/lkx/engine"
 	"github.com/lkx-os/lkx/formats"
 	"github.com/lkx-os/lkx/internal/source"
-	"github.com/lkx-os/lkx/manifest"
 	"github.com/lkx-os/lkx/store"
 )
 
@@ -33,16 +32,16 @@ type buildFlags struct {
 	progress    string
 }
 
-// imageFlags say which images are meant, and where they come from.
+// imageFlags say which manifest is meant, and where its images come from.
 type imageFlags struct {
-	platform string
-	layouts  []string
-	mirrors  []string
-	store    string
+	manifestFlags
+	layouts []string
+	mirrors []string
+	store   string
 }
 
 func (f *imageFlags) add(c *cobra.Command) {
-	c.Flags().StringVar(&f.platform, "platform", "linux/"+runtime.GOARCH, "`PLATFORM` of the system")
+	f.manifestFlags.add(c)
 	c.Flags().StringArrayVar(&f.layouts, "layout", nil, "search this OCI image layout `DIR` before any registry (repeatable)")
 	c.Flags().StringArrayVar(&f.mirrors, "mirror", nil, "ask `[REGISTRY=]URL` before REGISTRY, which is docker.io when it is left out (repeatable)")
 	c.Flags().StringVar(&f.store, "store", "", "keep images in `DIR` (default $LKX_STORE, or lkx/images in the user's cache directory)")
@@ -51,24 +50,27 @@ func (f *imageFlags) add(c *cobra.Command) {
 func buildCommand() *cobra.Command {
 	var f buildFlags
 	c := &cobra.Command{
-		Use:   "build [flags] MANIFEST",
+		Use:   "build [flags] MANIFEST...",
 		Short: "Build what a manifest describes",
 		Long: `Build makes bootable artifacts from a manifest. It needs no daemon, no other
 program and no rights: images are pulled into a store of its own, and the
 artifacts are written here. With --builder, a BuildKit does the same work and
 gives the same bytes.
 
-MANIFEST is a file, or "-" for standard input. SOURCE_DATE_EPOCH, in the
-environment, is the time of every file in the artifacts; the default is 0.`,
+MANIFEST is a file, a URL, or "-" for standard input; each is merged over those
+before it. SOURCE_DATE_EPOCH, in the environment, is the time of every file in
+the artifacts; the default is 0.`,
 		Example: `  lkx build os.yml                          # os-kernel, os-initrd.img, os-cmdline
   lkx build -f tar -o out os.yml            # out/os.tar
   lkx build --platform linux/arm64 os.yml
+  lkx build --arg VERSION=1.2 os.yml        # ${VERSION} in the manifest is 1.2
+  lkx build base.yml site.yml               # site.yml merged over base.yml
   lkx build --layout ./images os.yml        # images from a directory, not a registry
   lkx build --builder docker os.yml         # by the builder of "docker buildx"`,
-		Args:              exactly("manifest"),
+		Args:              some("manifest"),
 		ValidArgsFunction: manifests,
 		RunE: func(c *cobra.Command, args []string) error {
-			return f.build(c.Context(), args[0], c.InOrStdin(), c.OutOrStdout(), c.ErrOrStderr())
+			return f.build(c.Context(), args, c.InOrStdin(), c.OutOrStdout(), c.ErrOrStderr())
 		},
 	}
 	f.add(c)
@@ -82,19 +84,16 @@ environment, is the time of every file in the artifacts; the default is 0.`,
 	return c
 }
 
-// manifests completes names of manifests.
-func manifests(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-	return []string{"yml", "yaml"}, cobra.ShellCompDirectiveFilterFileExt
-}
-
-func (f *buildFlags) build(ctx context.Context, name string, stdin io.Reader, stdout, stderr io.Writer) error {
-	req, err := f.request(name, stdin)
+func (f *buildFlags) build(ctx context.Context, manifests []string, stdin io.Reader, stdout, stderr io.Writer) error {
+	req, err := f.request(ctx, manifests, stdin)
 	if err != nil {
 		return err
 	}
-	if err := printWarnings(stderr, req.File); err != nil {
+	m, err := req.Manifest()
+	if err != nil {
 		return err
 	}
+	source.Print(stderr, asWarnings(m.Warnings))
 	show, err := newDisplay(stderr, f.progress)
 	if err != nil {
 		return err
@@ -116,8 +115,8 @@ func (f *buildFlags) build(ctx context.Context, name string, stdin io.Reader, st
 	return nil
 }
 
-// request reads the manifest and checks the options.
-func (f *buildFlags) request(name string, stdin io.Reader) (engine.Request, error) {
+// request reads the manifests and checks the options.
+func (f *buildFlags) request(ctx context.Context, manifests []string, stdin io.Reader) (engine.Request, error) {
 	list, err := formats.Lookup(f.format)
 	if err != nil {
 		return engine.Request{}, usageError{err}
@@ -125,18 +124,12 @@ func (f *buildFlags) request(name string, stdin io.Reader) (engine.Request, erro
 	if !slices.Contains(formats.Compressions, f.compression) {
 		return engine.Request{}, usageError{fmt.Errorf("unknown compression %q; there are: %s", f.compression, strings.Join(formats.Compressions, ", "))}
 	}
-	file, err := readManifest(name, stdin)
+	r, err := f.imageFlags.request(ctx, manifests, stdin)
 	if err != nil {
-		return engine.Request{}, err
+		return r, err
 	}
-	base := strings.TrimSuffix(filepath.Base(name), filepath.Ext(name))
-	if name == "-" {
-		base = "lkx"
-	}
-	r := engine.Request{
-		File: file, Dir: filepath.Dir(name), Platform: f.platform, Formats: list,
-		Base: cmp.Or(f.name, base), Out: f.out, Compression: f.compression,
-	}
+	r.Formats, r.Out, r.Compression = list, f.out, f.compression
+	r.Base = cmp.Or(f.name, baseName(manifests[len(manifests)-1]))
 	if strings.ContainsAny(r.Base, "/\x00") || r.Base == "." || r.Base == ".." {
 		return r, usageError{fmt.Errorf("%q cannot be the base name of files", r.Base)}
 	}
@@ -191,31 +184,13 @@ func (f *imageFlags) open(progress func(store.Event)) (*store.Store, error) {
 	return s, err
 }
 
-// readManifest reads the file name, or standard input for "-".
-func readManifest(name string, stdin io.Reader) (*source.File, error) {
-	if name == "-" {
-		text, err := io.ReadAll(stdin)
-		if err != nil {
-			return nil, fmt.Errorf("reading standard input: %w", err)
-		}
-		return &source.File{Name: "<stdin>", Data: text}, nil
+// asWarnings is list with each marked as a warning.
+func asWarnings(list source.Errors) source.Errors {
+	var out source.Errors
+	for _, e := range list {
+		w := *e
+		w.Msg = "warning: " + e.Msg
+		out = append(out, &w)
 	}
-	text, err := os.ReadFile(name)
-	if err != nil {
-		return nil, fmt.Errorf("reading the manifest: %w", err)
-	}
-	return &source.File{Name: name, Data: text}, nil
-}
-
-// printWarnings parses a manifest, and tells of what is suspicious in it.
-func printWarnings(w io.Writer, file *source.File) error {
-	m, err := manifest.Parse(file)
-	if err != nil {
-		return err
-	}
-	for _, e := range m.Warnings {
-		e.Msg = "warning: " + e.Msg
-	}
-	source.Print(w, m.Warnings)
-	return nil
+	return out
 }

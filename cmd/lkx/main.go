@@ -47,6 +47,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	switch {
 	case ctx.Err() != nil:
 		fmt.Fprintln(stderr, "lkx: interrupted")
+	case errors.Is(err, errSaid):
 	case errors.As(err, &list):
 		source.Print(stderr, list)
 	case errors.As(err, &usage):
@@ -80,7 +81,8 @@ func command() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(buildCommand(), checkCommand(), formatsCommand(), planCommand(), runCommand(), versionCommand(), execOpCommand())
+	root.AddCommand(buildCommand(), checkCommand(), diffCommand(), formatsCommand(), planCommand(), runCommand(),
+		schemaCommand(), versionCommand(), execOpCommand())
 	return root
 }
 
@@ -89,6 +91,16 @@ func execOpCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: plan.ToolArg, Hidden: true, Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return execop.Run(c.Context()) },
+	}
+}
+
+// some is one argument or more, of which an error says what is missing.
+func some(what string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return usageError{fmt.Errorf("%s: a %s is missing: lkx %s", c.Name(), what, c.Use)}
+		}
+		return nil
 	}
 }
 

@@ -1,6 +1,8 @@
 // Package tarball writes a tree as a tar archive in the PAX format
 // (POSIX.1-2017, pax, "pax Interchange Format"), extended attributes under
-// "SCHILY.xattr." as container images have them.
+// "SCHILY.xattr." as container images have them. Where an entry came from stands
+// in the records "LINUXKIT.source" and "LINUXKIT.location", as LinuxKit's tool
+// writes them.
 //
 // It refuses sockets.
 package tarball
@@ -66,6 +68,16 @@ func (a *archive) header(e tree.Entry) (*tar.Header, error) {
 		Name: e.Path, Mode: int64(e.Perm()), Uid: int(e.UID), Gid: int(e.GID),
 		ModTime: a.mtime, Format: tar.FormatPAX,
 	}
+	record := func(name, value string) {
+		if h.PAXRecords == nil {
+			h.PAXRecords = map[string]string{}
+		}
+		h.PAXRecords[name] = value
+	}
+	if e.Origin != nil {
+		record("LINUXKIT.source", e.Origin.Source)
+		record("LINUXKIT.location", e.Origin.Location)
+	}
 	if target := a.first[e.Hard]; e.Hard != 0 && target != "" {
 		h.Typeflag, h.Linkname = tar.TypeLink, target
 		return h, nil
@@ -92,10 +104,7 @@ func (a *archive) header(e tree.Entry) (*tar.Header, error) {
 		return nil, fmt.Errorf("a tar archive cannot hold a file of type %o", e.Type())
 	}
 	for name, value := range e.Xattrs {
-		if h.PAXRecords == nil {
-			h.PAXRecords = map[string]string{}
-		}
-		h.PAXRecords["SCHILY.xattr."+name] = value
+		record("SCHILY.xattr."+name, value)
 	}
 	return h, nil
 }

@@ -59,7 +59,7 @@ func New(h *bundle.Healthcheck) (*Check, error) {
 	}{
 		{"interval", h.Interval, &c.Interval, interval, false},
 		{"timeout", h.Timeout, &c.Timeout, timeout, false},
-		{"startPeriod", h.StartPeriod, &c.StartPeriod, 0, true},
+		{"startPeriod", h.StartPeriod, &c.StartPeriod, 30 * time.Second, true},
 	} {
 		*d.to = d.usual
 		if d.text == "" {

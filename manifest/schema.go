@@ -1,0 +1,9 @@
+package manifest
+
+import _ "embed"
+
+// Schema is the JSON Schema (draft-07) of manifests, made from the comments of
+// [Document] and what it holds.
+//
+//go:embed schema.json
+var Schema []byte
