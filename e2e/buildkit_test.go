@@ -72,7 +72,7 @@ func TestErrors(t *testing.T) {
 			out := filepath.Join(t.TempDir(), "out")
 			local := fails(t, e.lkx, "build", "--progress", "quiet", "-f", "tar", "--store", t.TempDir(), "--mirror", "ghcr.io="+e.registry, "-o", out, manifest)
 			contains(t, local, append(c.want, c.local)...)
-			if strings.Count(local, "os.yml:") != 1 {
+			if strings.Count(local, "os.yml:")-strings.Count(local, ": warning: ") != 1 {
 				t.Errorf("not one error:\n%s", local)
 			}
 			empty(t, out)
@@ -90,7 +90,7 @@ func TestErrors(t *testing.T) {
 		for arg, want := range map[string]string{
 			"--target=qcow3":             `unknown format "qcow3"`,
 			"--target=kernel+initrd":     "needs a kernel, and the manifest has none",
-			"--build-arg=FORMT=tar":      "unknown build argument FORMT; there are: FORMAT",
+			"--build-arg=FORMT=tar":      `hint: did you mean "FORMAT"?`,
 			"--build-arg=COMPRESSION=xy": `unknown compression "xy"`,
 			"--build-arg=NAME=a/b":       "cannot be the base name",
 		} {
@@ -105,7 +105,8 @@ func TestCalls(t *testing.T) {
 	good := write(t, "os.yml", small)
 	contains(t, ok(t, "docker", buildx(good, "--call=targets")...), "kernel+initrd (default)", "tar", "rootfs")
 	contains(t, ok(t, "docker", buildx(good, "--call=outline")...), "FORMAT", "kernel+initrd", "COMPRESSION", "os")
-	contains(t, ok(t, "docker", buildx(good, "--check")...), "no warnings found")
+	clean := write(t, "os.yml", "# syntax=ghcr.io/lkx-os/lkx:0.1\nfiles: [{path: a, contents: b}]\n")
+	contains(t, ok(t, "docker", buildx(clean, "--check")...), "no warnings found")
 	bad := write(t, "os.yml", strings.Replace(small, "name: hello", "nme: hello", 1))
 	contains(t, fails(t, "docker", buildx(bad, "--check")...), `unknown key "nme"`, "os.yml:5")
 	latest := write(t, "os.yml", strings.Replace(small, "hello:0.1", "hello:latest", 1))
@@ -115,7 +116,7 @@ func TestCalls(t *testing.T) {
 // listing is what a tar archive holds.
 func listing(t *testing.T, file string) string {
 	t.Helper()
-	return ok(t, "tar", "--numeric-owner", "-tvf", file)
+	return ok(t, "tar", "--warning=no-unknown-keyword", "--numeric-owner", "-tvf", file)
 }
 
 // TestRootFS gets the root file system itself, merged and copied, as a tar
@@ -171,8 +172,9 @@ func TestNamedContext(t *testing.T) {
 	ok(t, "docker", buildx(manifest, "--target", "tar", "--output", "type=local,dest="+replaced,
 		"--build-context", "nowhere.example/hello:9=oci-layout://"+e.images+":hello")...)
 	ok(t, "docker", buildx(write(t, "os.yml", small), "--target", "tar", "--output", "type=local,dest="+plain)...)
-	if d := cmp.Diff(sums(t, plain), sums(t, replaced)); d != "" {
-		t.Errorf("the replaced image gives other bytes:\n%s", d)
+	// The bytes differ by the image's name, which every entry has with it.
+	if d := cmp.Diff(listing(t, filepath.Join(plain, "os.tar")), listing(t, filepath.Join(replaced, "os.tar"))); d != "" {
+		t.Errorf("the replaced image gives other files:\n%s", d)
 	}
 }
 

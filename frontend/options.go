@@ -22,6 +22,9 @@ const (
 	argCopies      = "LKX_NO_MERGE" // merges root file systems by copying, as old daemons must
 )
 
+// buildOptions are the build arguments that are ours.
+var buildOptions = []string{ArgFormat, ArgName, ArgCompression, argEpoch, argCopies}
+
 // TargetRootFS asks for the root file system itself: for --output type=tar,
 // type=oci and type=image.
 const TargetRootFS = "rootfs"
@@ -81,7 +84,7 @@ func sortArgs(args map[string]string) (own, spare map[string]string) {
 	own, spare = map[string]string{}, map[string]string{}
 	for name, value := range args {
 		switch {
-		case slices.Contains([]string{ArgFormat, ArgName, ArgCompression, argEpoch, argCopies}, name):
+		case slices.Contains(buildOptions, name):
 			spare[name] = value
 		case strings.HasPrefix(name, "BUILDKIT_"), strings.HasSuffix(strings.ToLower(name), "_proxy"):
 		default:

@@ -44,7 +44,7 @@ func readSources(ctx context.Context, c client.Client, bc *dockerui.Client, o op
 // manifest reads the manifest for a platform ("linux/amd64").
 func (s *sources) manifest(ctx context.Context, platform string) (*manifest.Manifest, error) {
 	return manifest.Parse(manifest.Options{
-		Args: s.options.args, Spare: s.options.spare, Platform: platform,
+		Args: s.options.args, Spare: s.options.spare, Known: buildOptions, Platform: platform,
 		Load: func(name string) (*source.File, error) { return s.load(ctx, name) },
 	}, s.main)
 }

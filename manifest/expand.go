@@ -48,7 +48,7 @@ func (l *loader) expand(first *source.File) {
 			l.errs = append(l.errs, &source.Error{
 				Pos: source.Pos{File: first, Line: 1, Col: 1}, Path: "args",
 				Msg:  fmt.Sprintf("argument %s is given, but the manifest has none of that name", name),
-				Hint: nearest(name, slices.Sorted(maps.Keys(l.args))),
+				Hint: nearest(name, append(slices.Sorted(maps.Keys(l.args)), l.o.Known...)),
 			})
 		}
 	}

@@ -20,6 +20,8 @@ type Options struct {
 	Args map[string]string
 	// Spare are values of arguments that the manifest need not have.
 	Spare map[string]string
+	// Known are names that mean something to the caller, for hints.
+	Known []string
 	// Platform is what is built for ("linux/arm64"); "" is every one: entries for
 	// one architecture are then checked, and left out.
 	Platform string
