@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 
-GO_FILES := $(wildcard $(shell git ls-files "*.go" go.mod go.sum))
+GO_FILES := $(wildcard $(shell git ls-files "*.go" go.mod go.sum manifest/schema.json))
 IMAGE_FILES := $(wildcard $(shell git ls-files components Dockerfile Dockerfile.dockerignore docker-bake.hcl hack))
 
 .PHONY: help

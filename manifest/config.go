@@ -5,7 +5,7 @@ import "time"
 // Config is how a container runs: the keys an entry may have besides its name
 // and image, and those an image may carry in its label `org.mobyproject.config`.
 // A key that the manifest gives replaces the label's; those that end in `.add`
-// are added to it. A nil field was not given.
+// are added to it.
 type Config struct {
 	// Capabilities by name (`CAP_NET_ADMIN`), or `[all]`; default none.
 	Capabilities []string `yaml:"capabilities"`
@@ -56,7 +56,7 @@ type Config struct {
 	UID *ID `yaml:"uid"`
 	// Group it runs as; default 0.
 	GID *ID `yaml:"gid"`
-	// Further groups.
+	// Further groups: numbers, or names of containers.
 	AdditionalGids []ID `yaml:"additionalGids"`
 	// Programs it starts cannot gain rights (set-uid, file capabilities). Default:
 	// true for a container without capabilities.
@@ -66,11 +66,11 @@ type Config struct {
 	Seccomp string `yaml:"seccomp" enum:"default,unconfined"`
 	// How soon the kernel ends it for want of memory: -1000 (never) to 1000.
 	OOMScoreAdj *int `yaml:"oomScoreAdj"`
-	// How mounts under its root travel.
+	// How mounts spread between it and the host.
 	RootfsPropagation string `yaml:"rootfsPropagation" enum:"private,rprivate,slave,rslave,shared,rshared,unbindable,runbindable"`
 	// Its cgroup; default `/services/NAME`.
 	CgroupsPath string `yaml:"cgroupsPath"`
-	// Limits.
+	// Limits of its cgroup.
 	Resources *Resources `yaml:"resources"`
 	// Kernel parameters of its namespaces, such as `net.ipv4.ip_forward: "1"`.
 	Sysctl map[string]string `yaml:"sysctl"`
@@ -82,8 +82,9 @@ type Config struct {
 	UIDMappings []IDMapping `yaml:"uidMappings"`
 	// Group ids inside and outside of a user namespace.
 	GIDMappings []IDMapping `yaml:"gidMappings"`
-	// When it is started again. `on-failure` (the default): when it ends with a
-	// status other than 0. For services only.
+	// When it is started again: `on-failure` (the default), when it ends with a
+	// status other than 0; `always`, whenever it ends; `no`, never. For services
+	// only.
 	Restart string `yaml:"restart" enum:"on-failure,always,no"`
 	// How to tell whether it works. For services only.
 	Healthcheck *Healthcheck `yaml:"healthcheck"`
@@ -144,7 +145,7 @@ type Device struct {
 	Mode *Mode `yaml:"mode"`
 }
 
-// IDMapping maps Size ids from ContainerID in the container to HostID outside.
+// IDMapping maps a range of ids in the container to ids outside.
 type IDMapping struct {
 	// First id outside.
 	HostID uint32 `yaml:"hostID"`
@@ -201,21 +202,21 @@ type BindNS struct {
 	Uts string `yaml:"uts"`
 }
 
-// Resources are cgroup limits, as in the OCI runtime specification, config-linux.md.
+// Resources are the limits of a cgroup, as in the OCI runtime specification.
 type Resources struct {
-	// Rules for devices, besides those of devices.
+	// Rules for devices, besides those that come of the container's devices.
 	Devices []DeviceRule `yaml:"devices"`
-	// Memory.
+	// Limits of memory.
 	Memory *Memory `yaml:"memory"`
-	// Processor time.
+	// Limits of processor time.
 	CPU *CPU `yaml:"cpu"`
-	// Number of tasks.
+	// Limit of the number of tasks.
 	Pids *Pids `yaml:"pids"`
-	// Block devices.
+	// Limits of block devices.
 	BlockIO *BlockIO `yaml:"blockio,alias=blockIO"`
-	// Huge pages.
+	// Limits of huge pages.
 	HugepageLimits []HugepageLimit `yaml:"hugepageLimits"`
-	// Network classes.
+	// Classes of network packets.
 	Network *Network `yaml:"network"`
 }
 
@@ -233,9 +234,9 @@ type DeviceRule struct {
 	Access string `yaml:"access"`
 }
 
-// Memory limits are in bytes.
+// Memory limits memory, in bytes.
 type Memory struct {
-	// Most memory.
+	// Most memory; -1 is no limit.
 	Limit *int64 `yaml:"limit"`
 	// Memory that is not taken back under pressure.
 	Reservation *int64 `yaml:"reservation"`
@@ -251,7 +252,7 @@ type Memory struct {
 	DisableOOMKiller *bool `yaml:"disableOOMKiller"`
 }
 
-// CPU times are in microseconds.
+// CPU limits processor time; times are in microseconds.
 type CPU struct {
 	// Share relative to others; 1024 is normal.
 	Shares *uint64 `yaml:"shares"`
@@ -259,7 +260,7 @@ type CPU struct {
 	Quota *int64 `yaml:"quota"`
 	// Length of a period.
 	Period *uint64 `yaml:"period"`
-	// Real-time time in each period; cgroup v1 only.
+	// Time of real-time tasks in each period; cgroup v1 only.
 	RealtimeRuntime *int64 `yaml:"realtimeRuntime"`
 	// Length of a real-time period; cgroup v1 only.
 	RealtimePeriod *uint64 `yaml:"realtimePeriod"`
@@ -271,7 +272,7 @@ type CPU struct {
 
 // Pids limits the number of tasks.
 type Pids struct {
-	// Most tasks.
+	// Most tasks; -1 is no limit.
 	Limit *int64 `yaml:"limit"`
 }
 
@@ -301,7 +302,7 @@ type WeightDevice struct {
 	Minor int64 `yaml:"minor"`
 	// Share relative to others, 10 to 1000.
 	Weight *uint16 `yaml:"weight"`
-	// Share relative to its own children.
+	// Share relative to its own children; cgroup v1 only.
 	LeafWeight *uint16 `yaml:"leafWeight"`
 }
 
@@ -315,7 +316,7 @@ type ThrottleDevice struct {
 	Rate uint64 `yaml:"rate"`
 }
 
-// HugepageLimit is the limit, in bytes, for pages of one size such as "2MB".
+// HugepageLimit is the limit for pages of one size.
 type HugepageLimit struct {
 	// Size of a page, such as `2MB`.
 	Pagesize string `yaml:"pagesize,alias=pageSize"`

@@ -18,24 +18,25 @@ import (
 	"github.com/lkx-os/lkx/internal/source"
 )
 
-// Document is a manifest as a file holds it: what [Parse] makes a [Manifest] of.
+// Document is one manifest file.
 type Document struct {
 	// Other manifests, whose parts come before those of this one, in order.
 	// Paths are relative to this file. A file that several include counts once.
 	Include []string `yaml:"include"`
 	// Arguments with their defaults: `${NAME}` in any value is replaced by the
-	// value of argument NAME. Without a default, a build must give one
-	// (`lkx build --arg NAME=…`, `docker buildx build --build-arg NAME=…`).
+	// value of argument NAME, `${NAME:-default}` by the default if it has none;
+	// `$${` is a plain `${`. Without a default here, a build must give a value
+	// (`lkx build --arg NAME=…`, `docker buildx build --build-arg NAME=…`). A
+	// comment beside an argument is its help.
 	Args map[string]*string `yaml:"args"`
-	// Parts for one architecture alone (amd64, arm64, …), merged over the rest
-	// of this file.
+	// Parts for one architecture alone, merged over the rest of this file: 386,
+	// amd64, arm, arm64, loong64, mips64le, ppc64le, riscv64 or s390x.
 	Arch map[string]Manifest `yaml:"arch"`
 
 	Manifest `yaml:",inline"`
 }
 
-// Manifest is what one or more files say together: checked, names well formed
-// and unique, references parsed, nothing in it unknown.
+// Manifest is the sections of a manifest. Those of several files are merged.
 type Manifest struct {
 	// The kernel. Without one, only a root file system can be built.
 	Kernel *Kernel `yaml:"kernel"`
@@ -110,13 +111,15 @@ type Selection struct {
 	Arch []string `yaml:"arch"`
 	// What it does to the entry of this name (of files, this path) that came
 	// before, here or in an included file: `merge` lays the keys of this one over
-	// it, `replace` and `remove` do what they say.
+	// it, `replace` puts this one in its place, `remove` takes it out and has no
+	// other keys but the name.
 	Override string `yaml:"override" enum:"merge,replace,remove"`
 }
 
 // Container is one entry of onboot, onshutdown or services.
 type Container struct {
-	// Its name: a directory, a containerd id, and part of a cgroup's path.
+	// Its name: up to 76 letters, digits, `-`, `_` and `.`, beginning with a
+	// letter or digit; unique among services.
 	Name string `yaml:"name" required:"true"`
 	// The image it runs.
 	Image Ref `yaml:"image" required:"true"`
@@ -127,15 +130,16 @@ type Container struct {
 	Config    `yaml:",inline"`
 }
 
-// File is one entry of files.
+// File is one entry of files. Exactly one of directory, symlink, contents,
+// source and metadata is given.
 type File struct {
 	// Where it is in the built system.
 	Path string `yaml:"path" required:"true"`
 	// It is a directory.
 	Directory bool `yaml:"directory"`
-	// It is a symbolic link to this.
+	// It is a symbolic link; this is its target.
 	Symlink string `yaml:"symlink"`
-	// It is a file that holds this.
+	// It is a file with this text.
 	Contents *string `yaml:"contents"`
 	// It holds what is here on the building machine: a file, or a directory with
 	// all that is in it, relative to the manifest (in a BuildKit build, to the
@@ -147,18 +151,18 @@ type File struct {
 	Metadata string `yaml:"metadata" enum:"json,yaml"`
 	// It is left out when the source is not there.
 	Optional bool `yaml:"optional"`
-	// Permission bits, octal, in quotes; default "0600", of a directory "0700".
+	// Permission bits, octal, in quotes; default `"0600"`, of a directory `"0700"`.
 	// Files in a source directory keep theirs unless this is given.
 	Mode *Mode `yaml:"mode"`
-	// Owner: a number, or the name of a container, whose own id is meant.
+	// Owner: a number, or the name of a container, which stands for its id.
 	UID *ID `yaml:"uid"`
-	// Group, as uid.
+	// Group: a number, or the name of a container, as for uid.
 	GID       *ID `yaml:"gid"`
 	Selection `yaml:",inline"`
 }
 
 // Mode is permission bits with set-id and sticky bits: an octal number in
-// quotes, such as "0644".
+// quotes, such as `"0644"`.
 type Mode uint32
 
 // ID is a user or group id: a number, or the name of a container, which stands
@@ -168,7 +172,7 @@ type ID struct {
 	Num  uint32
 }
 
-// Trust was LinuxKit's content trust.
+// Trust was LinuxKit's content trust. It is accepted, without effect.
 type Trust struct {
 	// Images that had to be signed.
 	Image []string `yaml:"image"`
