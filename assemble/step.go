@@ -58,11 +58,20 @@ func Step(ctx context.Context, s *plan.Step, src Sources) (tree.Tree, error) {
 	for _, f := range s.Files {
 		p.enter(s, f.Location)
 		if err := p.place(f); err != nil {
-			return nil, err
+			return nil, &FileError{f, err}
 		}
 	}
 	return b.Overlay(), nil
 }
+
+// FileError is a fault of one of a step's files.
+type FileError struct {
+	File plan.File
+	Err  error
+}
+
+func (e *FileError) Error() string { return e.Err.Error() }
+func (e *FileError) Unwrap() error { return e.Err }
 
 // A placer puts the files that no image brought.
 type placer struct {

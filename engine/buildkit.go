@@ -63,7 +63,7 @@ func (b *BuildKit) Build(ctx context.Context, r Request) ([]string, error) {
 			}
 		}()
 		_, err = c.Build(ctx, *opt, "", func(ctx context.Context, g gateway.Client) (*gateway.Result, error) {
-			return frontend.Build(ctx, g, frontend.Options{Tools: b.toolchain, Parse: r.manifest})
+			return frontend.Build(ctx, g, frontend.Options{Tools: b.toolchain, Parse: r.manifest, Base: r.Base})
 		}, status)
 		<-done
 		return err
@@ -110,7 +110,6 @@ func (b *BuildKit) options(r *Request, out string) (*client.SolveOpt, error) {
 	}
 	attrs := map[string]string{
 		"platform":                             r.Platform,
-		"build-arg:" + frontend.ArgName:        r.Base,
 		"build-arg:" + frontend.ArgFormat:      strings.Join(formats, ","),
 		"build-arg:" + frontend.ArgCompression: r.Compression,
 		"build-arg:SOURCE_DATE_EPOCH":          strconv.FormatInt(r.Epoch, 10),

@@ -8,6 +8,7 @@ import (
 	"github.com/moby/buildkit/client"
 	"github.com/opencontainers/go-digest"
 
+	"github.com/lkx-os/lkx/assemble"
 	"github.com/lkx-os/lkx/internal/source"
 	"github.com/lkx-os/lkx/plan"
 )
@@ -41,7 +42,11 @@ func (b *local) at(s *plan.Step, err error) error {
 	if err == nil || !s.Pos.IsValid() || errors.As(err, &list) {
 		return err
 	}
-	return source.Errors{{Pos: s.Pos, Path: s.Name, Msg: err.Error(), Err: err}}
+	e := &source.Error{Pos: s.Pos, Path: s.Name, Msg: err.Error(), Err: err}
+	if f := new(assemble.FileError); errors.As(err, &f) && f.File.Pos.IsValid() {
+		e.Pos, e.Path = f.File.Pos, f.File.Location
+	}
+	return source.Errors{e}
 }
 
 // arch is the GOARCH of a platform such as "linux/arm64/v8".

@@ -52,6 +52,8 @@ type Options struct {
 	// Parse, if it is set, gives the manifest for a platform ("linux/amd64")
 	// instead of the file that the request names.
 	Parse func(platform string) (*manifest.Manifest, error)
+	// Base, if it is set, is the base name of the files.
+	Base string
 }
 
 // Build answers one request.
@@ -64,7 +66,7 @@ func Build(ctx context.Context, c client.Client, with Options) (*client.Result, 
 	if err != nil {
 		return nil, err
 	}
-	b := &build{bc: bc, c: c, options: o, tools: with.Tools, parse: with.Parse, src: &sources{maps: map[*source.File]*dockerui.Source{}}}
+	b := &build{bc: bc, c: c, options: o, tools: with.Tools, parse: with.Parse, name: with.Base, src: &sources{maps: map[*source.File]*dockerui.Source{}}}
 	if b.parse == nil {
 		if b.src, err = readSources(ctx, c, bc, o); err != nil {
 			return nil, err
@@ -89,6 +91,7 @@ type build struct {
 	src     *sources
 	tools   Toolchain
 	parse   func(platform string) (*manifest.Manifest, error)
+	name    string // base name of the files; "" is as the request says
 }
 
 // builder is the platform that the program runs on.
@@ -168,9 +171,12 @@ func (b *build) graph(ctx context.Context, pl *plan.Plan, p ocispec.Platform, r 
 	return llbgen.Export(pl, a, o), nil
 }
 
-// base is the base name of the files: build argument NAME, unless the manifest
-// has an argument of that name for itself.
+// base is the base name of the files: as the caller says, or build argument
+// NAME, unless the manifest has an argument of that name for itself.
 func (b *build) base(m *manifest.Manifest) string {
+	if b.name != "" {
+		return b.name
+	}
 	own := slices.ContainsFunc(m.Args, func(a manifest.Arg) bool { return a.Name == ArgName })
 	if name := b.options.spare[ArgName]; name != "" && !own {
 		return name

@@ -92,14 +92,29 @@ func (r *resolver) remote(ctx context.Context, ref string) (plan.Image, *llb.Sta
 // location points errors of pulling an image at the first line that asks for it.
 func (r *resolver) location(ref string) llb.ConstraintsOpt {
 	for path, asked := range r.m.Images() {
-		if asked.Name != ref {
-			continue
-		}
-		if e := r.m.ErrorAt(path, ""); e.Pos.IsValid() {
-			return r.b.src.sourceMap(e.Pos.File).Location([]*pb.Range{rangeOf(e)})
+		if asked.Name == ref {
+			return r.at(path)
 		}
 	}
 	return llb.WithDescription(nil)
+}
+
+// locationOfURL points errors of fetching a URL at the first line that asks for it.
+func (r *resolver) locationOfURL(url string) llb.ConstraintsOpt {
+	for i := range r.m.Files {
+		if r.m.Files[i].Source == url {
+			return r.at(fmt.Sprintf("files[%d].source", i))
+		}
+	}
+	return llb.WithDescription(nil)
+}
+
+func (r *resolver) at(path string) llb.ConstraintsOpt {
+	e := r.m.ErrorAt(path, "")
+	if !e.Pos.IsValid() {
+		return llb.WithDescription(nil)
+	}
+	return r.b.src.sourceMap(e.Pos.File).Location([]*pb.Range{rangeOf(e)})
 }
 
 // Pin implements [plan.Resolver].
@@ -111,24 +126,49 @@ func (r *resolver) Pin(ctx context.Context, ref string) (plan.Image, error) {
 	if err != nil {
 		return plan.Image{}, err
 	}
-	res, err := r.b.c.ResolveSourceMetadata(ctx, &pb.SourceOp{Identifier: "docker-image://" + ref}, sourceresolver.Opt{
-		LogName:  "resolve image " + ref,
-		ImageOpt: &sourceresolver.ResolveImageOpt{ResolveMode: r.b.bc.ImageResolveMode.String(), NoConfig: true},
-	})
+	named, err := reference.ParseNormalizedNamed(ref)
 	if err != nil {
-		return plan.Image{}, fmt.Errorf("resolving %s: %w", ref, err)
+		return plan.Image{}, err
 	}
-	if res.Image == nil {
-		return plan.Image{}, fmt.Errorf("resolving %s: it is no image in a registry", ref)
+	if d, ok := named.(reference.Digested); ok {
+		return plan.Image{Ref: ref, Digest: d.Digest().String()}, nil
 	}
-	return plan.Image{Ref: ref, Digest: res.Image.Digest.String()}, nil
+	// BuildKit tells the digest of an index only with the config for a platform
+	// that it has.
+	var first error
+	for _, p := range append([]ocispec.Platform{r.platform}, common...) {
+		_, dgst, _, err := r.b.c.ResolveImageConfig(ctx, ref, sourceresolver.Opt{
+			LogName:  "resolve image " + ref,
+			ImageOpt: &sourceresolver.ResolveImageOpt{Platform: &p, ResolveMode: r.b.bc.ImageResolveMode.String()},
+		})
+		if err == nil {
+			return plan.Image{Ref: ref, Digest: dgst.String()}, nil
+		}
+		if first == nil {
+			first = err
+		}
+		if !strings.Contains(err.Error(), "no match for platform") {
+			break
+		}
+	}
+	return plan.Image{}, fmt.Errorf("resolving %s: %w", ref, first)
+}
+
+// common are the platforms that images are made for.
+var common = []ocispec.Platform{
+	{OS: "linux", Architecture: "amd64"},
+	{OS: "linux", Architecture: "arm64"},
+	{OS: "linux", Architecture: "arm", Variant: "v7"},
+	{OS: "linux", Architecture: "riscv64"},
+	{OS: "linux", Architecture: "ppc64le"},
+	{OS: "linux", Architecture: "s390x"},
 }
 
 // Manifest implements [plan.Resolver].
-func (r *resolver) Manifest(ctx context.Context, img plan.Image, dgst string) ([]byte, error) {
-	ref, err := r.b.solve(ctx, r.blob(plan.Blob{Digest: dgst, Image: &img}))
+func (r *resolver) Manifest(ctx context.Context, img plan.Image, d ocispec.Descriptor) ([]byte, error) {
+	ref, err := r.b.solve(ctx, r.blob(plan.Blob{Digest: d.Digest.String(), Image: &img}))
 	if err != nil {
-		return nil, fmt.Errorf("reading %s of %s: %w", dgst, img.Ref, err)
+		return nil, fmt.Errorf("reading manifest %s of %s through BuildKit, which some registries refuse (lkx build asks by itself): %w", d.Digest, img.Ref, err)
 	}
 	return ref.ReadFile(ctx, client.ReadRequest{Filename: plan.BlobFile})
 }
@@ -136,14 +176,14 @@ func (r *resolver) Manifest(ctx context.Context, img plan.Image, dgst string) ([
 // blob is a state that holds b as plan.BlobFile.
 func (r *resolver) blob(b plan.Blob) llb.State {
 	if b.Image == nil {
-		return llb.HTTP(b.URL, llb.Checksum(digest.Digest(b.Digest)), llb.Filename(plan.BlobFile), llb.WithCustomName("fetch "+b.URL))
+		return llb.HTTP(b.URL, llb.Checksum(digest.Digest(b.Digest)), llb.Filename(plan.BlobFile), llb.WithCustomName("fetch "+b.URL), r.locationOfURL(b.URL))
 	}
 	named, err := reference.ParseNormalizedNamed(b.Image.Ref)
 	if err != nil {
 		return llb.Scratch().Async(func(context.Context, llb.State, *llb.Constraints) (llb.State, error) { return llb.State{}, err })
 	}
 	name := reference.TrimNamed(named).String()
-	return llb.ImageBlob(name+"@"+b.Digest, llb.Filename(plan.BlobFile), llb.WithCustomName("blob "+b.Digest+" of "+b.Image.Ref))
+	return llb.ImageBlob(name+"@"+b.Digest, llb.Filename(plan.BlobFile), llb.WithCustomName("blob "+b.Digest+" of "+b.Image.Ref), r.location(b.Image.Ref))
 }
 
 // state is the root file system of an image that was resolved.

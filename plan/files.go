@@ -28,7 +28,7 @@ func (b *builder) addFiles(ctx context.Context) error {
 		if !ok {
 			continue
 		}
-		f.Location = at
+		f.Location, f.Pos = at, b.m.PosOf(at+".source")
 		if in.IsURL() {
 			f.Blob = &Blob{Digest: in.Checksum, URL: in.Source}
 		} else if in.Source != "" {

@@ -1,6 +1,10 @@
 package plan
 
-import "context"
+import (
+	"context"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
 
 // Image is a pinned image.
 type Image struct {
@@ -24,6 +28,7 @@ type Resolver interface {
 	Resolve(ctx context.Context, ref, platform string) (Image, error)
 	// Pin finds the digest of ref, whatever platforms it is for.
 	Pin(ctx context.Context, ref string) (Image, error)
-	// Manifest reads one of the image's manifests or indexes by its digest.
-	Manifest(ctx context.Context, img Image, digest string) ([]byte, error)
+	// Manifest reads one of the image's manifests, indexes or configs by its
+	// digest; a size of 0 is not known.
+	Manifest(ctx context.Context, img Image, d ocispec.Descriptor) ([]byte, error)
 }

@@ -124,6 +124,8 @@ type File struct {
 	Blob     *Blob  `json:"blob,omitempty"`     // what holds the contents, else
 	Deep     *Deep  `json:"deep,omitempty"`     // Source is a directory, of which all is placed
 	Location string `json:"location,omitempty"` // where the manifest asks for it: "files[3]"; "" is the step's name
+
+	Pos source.Pos `json:"-"`
 }
 
 // Deep tells how the files of a directory are placed. Their owners are those of

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
 	"github.com/lkx-os/lkx/internal/golden"
 	"github.com/lkx-os/lkx/internal/source"
 	"github.com/lkx-os/lkx/manifest"
@@ -35,10 +37,10 @@ func (f fakeImages) Pin(_ context.Context, ref string) (plan.Image, error) {
 	return plan.Image{Ref: ref, Digest: strings.Trim(string(dgst), `"`)}, nil
 }
 
-func (f fakeImages) Manifest(_ context.Context, _ plan.Image, digest string) ([]byte, error) {
-	doc, ok := f[digest]
+func (f fakeImages) Manifest(_ context.Context, _ plan.Image, d ocispec.Descriptor) ([]byte, error) {
+	doc, ok := f[d.Digest.String()]
 	if !ok {
-		return nil, fmt.Errorf("%s: not found", digest)
+		return nil, fmt.Errorf("%s: not found", d.Digest)
 	}
 	return doc, nil
 }

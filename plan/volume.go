@@ -51,7 +51,7 @@ func (b *builder) volume(ctx context.Context, i int, r Resolver) error {
 	}
 	switch {
 	case v.Format == formatOCI:
-		l := layoutMaker{ctx: ctx, r: r, dir: lower, seen: map[string]bool{}}
+		l := layoutMaker{ctx: ctx, r: r, dir: lower, seen: map[digest.Digest]bool{}, docs: map[digest.Digest]*document{}}
 		if err := l.make(v); err != nil {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
@@ -76,7 +76,8 @@ type layoutMaker struct {
 	dir   string
 	img   Image
 	files []File
-	seen  map[string]bool // digests
+	seen  map[digest.Digest]bool // of what is placed
+	docs  map[digest.Digest]*document
 }
 
 // make places what v asks for: the whole image, or its manifests for some platforms.
@@ -131,25 +132,34 @@ type document struct {
 	Manifests []ocispec.Descriptor `json:"manifests"`
 	Config    ocispec.Descriptor   `json:"config"`
 	Layers    []ocispec.Descriptor `json:"layers"`
+
+	text string
 }
 
 // read reads an index or manifest, and completes its descriptor.
 func (l *layoutMaker) read(d *ocispec.Descriptor) (*document, error) {
-	text, err := l.r.Manifest(l.ctx, l.img, d.Digest.String())
+	if doc := l.docs[d.Digest]; doc != nil {
+		d.Size, d.MediaType = int64(len(doc.text)), doc.MediaType
+		return doc, nil
+	}
+	text, err := l.r.Manifest(l.ctx, l.img, *d)
 	if err != nil {
 		return nil, err
 	}
-	var doc document
-	if err := json.Unmarshal(text, &doc); err != nil {
+	doc := &document{text: string(text)}
+	if err := json.Unmarshal(text, doc); err != nil {
 		return nil, fmt.Errorf("reading manifest %s: %w", d.Digest, err)
 	}
-	d.Size, d.MediaType = int64(len(text)), doc.MediaType
-	if d.MediaType == "" && doc.Manifests != nil {
-		d.MediaType = ocispec.MediaTypeImageIndex
-	} else if d.MediaType == "" {
-		d.MediaType = ocispec.MediaTypeImageManifest
+	switch {
+	case doc.MediaType != "":
+	case doc.Manifests != nil:
+		doc.MediaType = ocispec.MediaTypeImageIndex
+	default:
+		doc.MediaType = ocispec.MediaTypeImageManifest
 	}
-	return &doc, nil
+	l.docs[d.Digest] = doc
+	d.Size, d.MediaType = int64(len(text)), doc.MediaType
+	return doc, nil
 }
 
 // choose are the manifests for the platforms that are asked for, in that order.
@@ -157,7 +167,7 @@ func (l *layoutMaker) choose(top ocispec.Descriptor, doc *document, wanted []str
 	from := doc.Manifests
 	if from == nil { // one manifest: its config says what it is for
 		var p ocispec.Platform
-		text, err := l.r.Manifest(l.ctx, l.img, doc.Config.Digest.String())
+		text, err := l.r.Manifest(l.ctx, l.img, doc.Config)
 		if err == nil {
 			err = json.Unmarshal(text, &p)
 		}
@@ -193,14 +203,15 @@ func (l *layoutMaker) choose(top ocispec.Descriptor, doc *document, wanted []str
 
 // place places a manifest with all it names, or an index.
 func (l *layoutMaker) place(d ocispec.Descriptor) error {
-	if l.seen[d.Digest.String()] {
+	if l.seen[d.Digest] {
 		return nil
 	}
+	l.seen[d.Digest] = true
 	doc, err := l.read(&d)
 	if err != nil {
 		return err
 	}
-	l.blob(d)
+	l.files = append(l.files, regular(l.path(d.Digest), 0o644, doc.text))
 	for _, m := range doc.Manifests {
 		if err := l.place(m); err != nil {
 			return err
@@ -215,14 +226,18 @@ func (l *layoutMaker) place(d ocispec.Descriptor) error {
 	return nil
 }
 
+// path is where a blob is in the built system.
+func (l *layoutMaker) path(d digest.Digest) string {
+	return path.Join(l.dir, ocispec.ImageBlobsDir, d.Algorithm().String(), d.Encoded())
+}
+
 func (l *layoutMaker) blob(d ocispec.Descriptor) {
-	name := d.Digest.String()
-	if l.seen[name] {
+	if l.seen[d.Digest] {
 		return
 	}
-	l.seen[name] = true
+	l.seen[d.Digest] = true
 	l.files = append(l.files, File{
-		Path: path.Join(l.dir, "blobs", d.Digest.Algorithm().String(), d.Digest.Encoded()), Mode: typeRegular | 0o644,
-		Blob: &Blob{Digest: name, Size: d.Size, Image: &Image{Ref: l.img.Ref, Digest: l.img.Digest}},
+		Path: l.path(d.Digest), Mode: typeRegular | 0o644,
+		Blob: &Blob{Digest: d.Digest.String(), Size: d.Size, Image: &Image{Ref: l.img.Ref, Digest: l.img.Digest}},
 	})
 }

@@ -195,12 +195,12 @@ func (s *Store) Pin(ctx context.Context, ref string) (plan.Image, error) {
 }
 
 // Manifest reads a manifest, index or config of img by its digest.
-func (s *Store) Manifest(ctx context.Context, img plan.Image, dgst string) ([]byte, error) {
+func (s *Store) Manifest(ctx context.Context, img plan.Image, d ocispec.Descriptor) ([]byte, error) {
 	name, err := parse(img.Ref)
 	if err != nil {
 		return nil, err
 	}
-	text, err := s.read(ctx, name, ocispec.Descriptor{Digest: digest.Digest(dgst)})
+	text, err := s.read(ctx, name, d)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
