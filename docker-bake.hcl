@@ -11,7 +11,7 @@ group "default" {
 }
 
 group "components" {
-  targets = ["bootblobs", "busybox", "containerd", "hello", "init", "kernel", "runc"]
+  targets = ["bootblobs", "busybox", "containerd", "hello", "init", "kernel", "redis", "runc"]
 }
 
 target "_common" {
@@ -29,7 +29,7 @@ target "lkx" {
 
 target "component" {
   name     = component
-  matrix   = { component = ["bootblobs", "busybox", "containerd", "kernel", "runc"] }
+  matrix   = { component = ["bootblobs", "busybox", "containerd", "kernel", "redis", "runc"] }
   inherits = ["_common"]
   context  = "components/${component}"
   tags     = ["${REGISTRY}/${component}:${VERSION}"]

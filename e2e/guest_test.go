@@ -117,3 +117,19 @@ func TestOnbootFails(t *testing.T) {
 		contains(t, console, "000-breaks failed; the boot stops here", "powering off now")
 	})
 }
+
+// TestSupervision boots services that wait for, check and restart each other.
+func TestSupervision(t *testing.T) {
+	e := setup(t)
+	out := boot(t, e, "testdata/supervise.yml")
+	contains(t, out,
+		"[000-writes] read-only volume", "[000-writes] /layout:", "oci-layout", "[sees] from onboot",
+		"[sees] core_pattern is safe", "[sees] NoNewPrivs:\t1",
+		"[db] db listens", "lkx: service web: exited with status 0; restart 1 in 100ms",
+		"lkx: service sick: unhealthy:", "lkx: service fails: exited with status 3; not started again, as restart: no says",
+		"lkx: powering off now",
+	)
+	if strings.Index(out, "web starts") < strings.Index(out, "db listens") {
+		t.Error("web started before db was ready")
+	}
+}

@@ -6,6 +6,6 @@ to=${1:-}
 "$ROOT/hack/daemon.sh" start
 builder_env
 unset DOCKER_CONFIG # the user's own credentials
-for name in lkx bootblobs busybox containerd hello init kernel runc; do
+for name in lkx bootblobs busybox containerd hello init kernel redis runc; do
   "$BIN/crane" copy "$LKX_TEST_REGISTRY/lkx-os/$name:$VERSION" "$to/$name:$VERSION"
 done

@@ -23,7 +23,7 @@ func TestDiagnostics(t *testing.T) {
 		o := Options{Platform: "linux/amd64", Args: map[string]string{}, Load: func(name string) (*source.File, error) {
 			text, ok := in[name]
 			if !ok {
-				return nil, fmt.Errorf("there is no %s", name)
+				return nil, fmt.Errorf("there is no file %q", name)
 			}
 			return &source.File{Name: name, Dir: strings.TrimPrefix(path.Dir(name), "."), Data: []byte(text)}, nil
 		}}

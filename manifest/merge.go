@@ -171,6 +171,15 @@ func (m *merger) here(n *yaml.Node, path string) bool {
 
 // override does to an earlier entry what the value of the key "override" says.
 func (m *merger) override(list, own, how *yaml.Node, path string) {
+	ways := []string{"merge", "replace", "remove"}
+	switch {
+	case !m.isString(how):
+		m.wrongType(how, join(path, "override"), "a string")
+		return
+	case !slices.Contains(ways, how.Value):
+		m.fault(how, join(path, "override"), fmt.Sprintf("unknown value %q", how.Value), "allowed: "+strings.Join(ways, ", "))
+		return
+	}
 	key := "name"
 	name := m.get(own, key)
 	if name == nil {
@@ -203,7 +212,5 @@ func (m *merger) override(list, own, how *yaml.Node, path string) {
 		if len(own.Content) > 2 {
 			m.fault(own.Content[2], path, "an entry that removes another has only a name", "remove the other keys")
 		}
-	default:
-		m.fault(how, join(path, "override"), fmt.Sprintf("unknown value %q", how.Value), "allowed: merge, replace, remove")
 	}
 }

@@ -1,0 +1,75 @@
+package e2e
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// examples are those that are booted, with what their consoles must show; the
+// quick ones always, the others by make test-full.
+var examples = map[string]struct {
+	quick bool
+	shows string
+	args  []string
+}{
+	"minimal":   {shows: "lkx: 1 service running"},
+	"redis":     {quick: true, shows: "lkx: 1 service running"},
+	"services":  {shows: "[web] 127.0.0.1       localhost"},
+	"site":      {shows: "[motd] Welcome."},
+	"static-ip": {shows: "inet 10.0.2.15/24"},
+	"volumes":   {shows: "[reader] "},
+	"wireguard": {quick: true, shows: "3 packets transmitted, 3 packets received"},
+	"metadata":  {shows: "[uses] from-the-disk"},
+	"swap":      {shows: "/dev/vda"},
+	"logging":   {shows: "[collector] "},
+	"arch":      {shows: "lkx: 1 service running"},
+	"getty":     {shows: "# "},
+}
+
+// TestExamples builds every example, and boots them.
+func TestExamples(t *testing.T) {
+	e := setup(t)
+	names, err := filepath.Glob("../examples/*.yml")
+	if err != nil || len(names) < 10 {
+		t.Fatalf("%d examples (%v)", len(names), err)
+	}
+	full := os.Getenv("LKX_TEST_FULL") != ""
+	for _, manifest := range names {
+		name := strings.TrimSuffix(filepath.Base(manifest), ".yml")
+		t.Run(name, func(t *testing.T) {
+			x, known := examples[name]
+			if !known {
+				t.Fatal("nothing is said of this example in the test")
+			}
+			out := t.TempDir()
+			ok(t, e.lkx, "build", "--progress", "quiet", "--store", filepath.Join(out, "store"), "--layout", e.images, "-o", out, manifest)
+			if !x.quick && !full {
+				return
+			}
+			args := append([]string{"run", "--timeout", "3m", "--expect", x.shows}, disks(t, name)...)
+			t.Logf("the console:\n%s", ok(t, e.lkx, append(args, filepath.Join(out, name))...))
+		})
+	}
+}
+
+// disks are the options for what an example wants attached.
+func disks(t *testing.T, name string) []string {
+	t.Helper()
+	switch name {
+	case "metadata":
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "hostname"), []byte("from-the-disk\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		file := filepath.Join(dir, "settings.tar")
+		ok(t, "tar", "-C", dir, "-cf", file, "hostname")
+		return []string{"--data", file}
+	case "swap":
+		file := filepath.Join(t.TempDir(), "swap.img")
+		ok(t, "truncate", "-s", "64M", file)
+		return []string{"--disk", file + ",format=raw"}
+	}
+	return nil
+}
