@@ -19,6 +19,9 @@ say "images are built, $((SECONDS - began)) s after the start"
 
 (cd components && go test ./...)
 if [ -n "${LKX_TEST_FULL:-}" ]; then
-  go test -run '^$' -fuzz FuzzParse -fuzztime 60s ./manifest
+  for fuzz in FuzzParse FuzzMerge; do
+    go test -run '^$' -fuzz "^$fuzz\$" -fuzztime 60s ./manifest
+  done
+  go test -run '^$' -bench . ./manifest
 fi
 hack/with.sh go test -timeout 25m ./...

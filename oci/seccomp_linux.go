@@ -44,11 +44,7 @@ func seccompProfile(arch string, caps []string) (*specs.LinuxSeccomp, error) {
 		if ex := call.Excludes; ex != nil && (slices.Contains(ex.Arches, name) || ex.MinKernel != nil || slices.ContainsFunc(ex.Caps, has)) {
 			continue
 		}
-		rule := call.LinuxSyscall
-		if call.Name != "" {
-			rule.Names = append([]string{call.Name}, rule.Names...)
-		}
-		out.Syscalls = append(out.Syscalls, rule)
+		out.Syscalls = append(out.Syscalls, call.LinuxSyscall)
 	}
 	return out, nil
 }
