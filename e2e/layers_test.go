@@ -181,6 +181,6 @@ onboot:
     command: [/plain/busybox, sh, -c, "/plain/busybox grep CapEff /proc/self/status; /capable/busybox grep CapEff /proc/self/status; exit 1"]
 `)
 	ok(t, e.lkx, "build", "--progress", "quiet", "--store", t.TempDir(), "--layout", e.images, "--layout", layout, "-o", out, manifest)
-	console := ok(t, e.lkx, "run", "--timeout", "3m", filepath.Join(out, "caps"))
+	console := guest(t, e, filepath.Join(out, "caps"))
 	contains(t, console, "[000-caps] CapEff:\t0000000000000000", "[000-caps] CapEff:\t0000000000000001")
 }
