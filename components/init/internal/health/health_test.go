@@ -21,13 +21,13 @@ func TestNew(t *testing.T) {
 		in   bundle.Healthcheck
 		want numbers
 	}{
-		{bundle.Healthcheck{Exec: []string{"/x"}}, numbers{10 * time.Second, 3 * time.Second, 0, 3}},
+		{bundle.Healthcheck{Exec: []string{"/x"}}, numbers{10 * time.Second, 3 * time.Second, 30 * time.Second, 3}},
 		{
 			bundle.Healthcheck{TCP: "80", Interval: "1m", Timeout: "500ms", Retries: 1, StartPeriod: "20s"},
 			numbers{time.Minute, 500 * time.Millisecond, 20 * time.Second, 1},
 		},
 		{bundle.Healthcheck{TCP: "[::1]:80", StartPeriod: "0s"}, numbers{10 * time.Second, 3 * time.Second, 0, 3}},
-		{bundle.Healthcheck{HTTP: "http://:8080/healthz"}, numbers{10 * time.Second, 3 * time.Second, 0, 3}},
+		{bundle.Healthcheck{HTTP: "http://:8080/healthz"}, numbers{10 * time.Second, 3 * time.Second, 30 * time.Second, 3}},
 	} {
 		got, err := New(&c.in)
 		if err != nil {
@@ -124,7 +124,7 @@ func TestWatchInterval(t *testing.T) {
 func TestWatchTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hang := func(ctx context.Context, _ []string) error { <-ctx.Done(); return ctx.Err() }
-		check, err := New(&bundle.Healthcheck{Exec: []string{"/x"}, Retries: 2})
+		check, err := New(&bundle.Healthcheck{Exec: []string{"/x"}, Retries: 2, StartPeriod: "0s"})
 		if err != nil {
 			t.Fatal(err)
 		}

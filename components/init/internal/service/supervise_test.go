@@ -65,7 +65,7 @@ func (s *system) again() {
 
 // quick is a check that runs a command often.
 func quick() *bundle.Healthcheck {
-	return &bundle.Healthcheck{Exec: []string{"/check"}, Interval: "10ms", Retries: 2}
+	return &bundle.Healthcheck{Exec: []string{"/check"}, Interval: "10ms", Retries: 2, StartPeriod: "0s"}
 }
 
 func TestPolicies(t *testing.T) {
