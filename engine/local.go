@@ -13,6 +13,7 @@ import (
 
 	"github.com/lkx-os/lkx/assemble"
 	"github.com/lkx-os/lkx/formats"
+	"github.com/lkx-os/lkx/manifest"
 	"github.com/lkx-os/lkx/plan"
 	"github.com/lkx-os/lkx/tree"
 )
@@ -37,7 +38,7 @@ func (l *Local) Build(ctx context.Context, r Request) ([]string, error) {
 		report := &reporter{to: r.Status}
 		var p *plan.Plan
 		err := report.vertex("resolve images", func() (err error) {
-			p, err = plan.New(ctx, m, r.Platform, l.Images, hostContext{hostFiles{r.Dir}})
+			p, err = r.plan(ctx, m, l.Images)
 			return err
 		})
 		if err != nil {
@@ -60,7 +61,12 @@ func (l *Local) Plan(ctx context.Context, r Request) (*plan.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	return plan.New(ctx, m, r.Platform, l.Images, hostContext{hostFiles{r.Dir}})
+	return r.plan(ctx, m, l.Images)
+}
+
+func (r *Request) plan(ctx context.Context, m *manifest.Manifest, images Images) (*plan.Plan, error) {
+	need := formats.NeedsOf(r.Formats)
+	return plan.New(ctx, m, plan.Options{Platform: r.Platform, Bootcode: need.Code}, images, hostContext{hostFiles{r.Dir}})
 }
 
 // local is one build.
@@ -74,10 +80,7 @@ type local struct {
 
 func (b *local) run(ctx context.Context) error {
 	in := formats.Input{Base: b.Base, Arch: arch(b.Platform), Epoch: b.Epoch}
-	var initrd, root bool
-	for _, f := range b.Formats {
-		initrd, root = initrd || f.Initrd, root || f.Root
-	}
+	need := formats.NeedsOf(b.Formats)
 	trees, err := b.trees(ctx)
 	if err != nil {
 		return err
@@ -87,7 +90,12 @@ func (b *local) run(ctx context.Context) error {
 			return b.at(b.plan.Boot, err)
 		}
 	}
-	if initrd {
+	if b.plan.Code != nil {
+		if in.Code, err = assemble.Step(ctx, b.plan.Code, b.sources); err != nil {
+			return b.at(b.plan.Code, err)
+		}
+	}
+	if need.Initrd {
 		segments := filepath.Join(b.dir, "segments")
 		if err := os.Mkdir(segments, 0o700); err != nil {
 			return err
@@ -96,7 +104,7 @@ func (b *local) run(ctx context.Context) error {
 			return err
 		}
 	}
-	if root {
+	if need.Root {
 		if in.Root, err = tree.Merge(trees...); err != nil {
 			return fmt.Errorf("merging the root file system: %w", err)
 		}

@@ -151,6 +151,11 @@ func (w *worker) artifacts(ctx context.Context) error {
 			return err
 		}
 	}
+	if w.job.Code != nil {
+		if in.Code, err = w.tree(ctx, *w.job.Code); err != nil {
+			return err
+		}
+	}
 	if len(w.job.Steps) > 0 {
 		if in.Root, err = w.tree(ctx, w.job.Steps...); err != nil {
 			return err

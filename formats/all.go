@@ -4,15 +4,15 @@ package formats
 var All = []Format{
 	{
 		Name: "kernel+initrd", Aliases: []string{"kernel-initrd"},
-		Doc:    "kernel, initrd and command line, to be loaded by a hypervisor or over the network",
-		Kernel: true, Initrd: true,
+		Doc:   "kernel, initrd and command line, to be loaded by a hypervisor or over the network",
+		Needs: Needs{Kernel: true, Initrd: true},
 		Files: suffixes("-kernel", "-initrd.img", "-cmdline"),
 		Write: kernelInitrd,
 	},
 	{
 		Name:  "tar",
 		Doc:   "the root file system, kernel included, as a tar archive",
-		Root:  true,
+		Needs: Needs{Root: true},
 		Files: suffixes(".tar"),
 		Write: tarArchive,
 	},

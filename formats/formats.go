@@ -19,19 +19,36 @@ type Format struct {
 	Aliases []string // other names that are accepted
 	Doc     string   // one line, for "lkx formats"
 	Arches  []string // GOARCH values; nil is every one
-	Kernel  bool     // needs Input.Boot
-	Initrd  bool     // needs Input.Initrd
-	Root    bool     // needs Input.Root
+	Needs
 	// Files are the names of what is written, for the base name of a build.
 	Files func(base string) []string
 	// Write makes those files in out, and no others.
 	Write func(ctx context.Context, in Input, out *os.Root) error
 }
 
+// Needs is what of an [Input] formats are made from.
+type Needs struct {
+	Kernel bool // Input.Boot
+	Code   bool // Input.Code
+	Initrd bool // Input.Initrd
+	Root   bool // Input.Root
+}
+
+// NeedsOf is what any of list needs.
+func NeedsOf(list []Format) Needs {
+	var n Needs
+	for _, f := range list {
+		n.Kernel, n.Code = n.Kernel || f.Kernel, n.Code || f.Code
+		n.Initrd, n.Root = n.Initrd || f.Initrd, n.Root || f.Root
+	}
+	return n
+}
+
 // Input is what a format is made from.
 type Input struct {
 	Base   string    // base name of the files
 	Boot   tree.Tree // boot/kernel, boot/cmdline and, if there is microcode, boot/ucode.cpio; nil without a kernel
+	Code   tree.Tree // boot code, below efi and grub; nil unless the format needs it
 	Root   tree.Tree // the whole root file system, boot included; nil unless the format needs it
 	Initrd []Blob    // compressed cpio archives, each a multiple of 4 bytes; concatenated they are the root file system without boot
 	Arch   string    // GOARCH

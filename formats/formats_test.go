@@ -216,7 +216,7 @@ func TestLookup(t *testing.T) {
 	if _, err := Lookup("tar,nope"); err == nil || !strings.Contains(err.Error(), `unknown format "nope"; there are: kernel+initrd, tar`) {
 		t.Errorf("%v", err)
 	}
-	f := Format{Name: "x", Arches: []string{"arm64"}, Kernel: true}
+	f := Format{Name: "x", Arches: []string{"arm64"}, Needs: Needs{Kernel: true}}
 	for _, c := range []struct {
 		arch   string
 		kernel bool

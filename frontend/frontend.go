@@ -17,6 +17,7 @@ import (
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/lkx-os/lkx/formats"
 	"github.com/lkx-os/lkx/internal/source"
 	"github.com/lkx-os/lkx/llbgen"
 	"github.com/lkx-os/lkx/manifest"
@@ -117,7 +118,7 @@ func (b *build) platform(ctx context.Context, target *ocispec.Platform, index in
 		}
 	}
 	r := newResolver(b, m, p)
-	pl, err := plan.New(ctx, m, platforms.Format(p), r, newBuildContext(ctx, b, m))
+	pl, err := plan.New(ctx, m, plan.Options{Platform: platforms.Format(p), Bootcode: formats.NeedsOf(b.options.formats).Code}, r, newBuildContext(ctx, b, m))
 	if err != nil {
 		return nil, b.src.located(err)
 	}
@@ -163,10 +164,10 @@ func (b *build) graph(ctx context.Context, pl *plan.Plan, p ocispec.Platform, r 
 	if b.options.rootfs {
 		return llbgen.RootFS(pl, o), nil
 	}
-	a := llbgen.Artifacts{Base: b.base(r.m), Arch: p.Architecture}
+	need := formats.NeedsOf(b.options.formats)
+	a := llbgen.Artifacts{Base: b.base(r.m), Arch: p.Architecture, Kernel: need.Kernel, Initrd: need.Initrd, Root: need.Root}
 	for _, f := range b.options.formats {
 		a.Formats = append(a.Formats, f.Name)
-		a.Kernel, a.Initrd, a.Root = a.Kernel || f.Kernel, a.Initrd || f.Initrd, a.Root || f.Root
 	}
 	return llbgen.Export(pl, a, o), nil
 }

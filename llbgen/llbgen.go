@@ -43,7 +43,7 @@ type Artifacts struct {
 
 // Export is the graph whose result holds the files of a, and nothing else.
 func Export(p *plan.Plan, a Artifacts, o Options) llb.State {
-	job := &plan.Job{Make: plan.JobArtifacts, Arch: a.Arch, Epoch: o.Epoch, Formats: a.Formats, Base: a.Base}
+	job := &plan.Job{Make: plan.JobArtifacts, Arch: a.Arch, Epoch: o.Epoch, Formats: a.Formats, Base: a.Base, Code: p.Code}
 	if a.Kernel || a.Root {
 		job.Boot = p.Boot
 	}

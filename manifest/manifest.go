@@ -83,6 +83,10 @@ type Kernel struct {
 	Tar *string `yaml:"tar"`
 	// Path of a cpio archive in the image with microcode for the processor.
 	Ucode string `yaml:"ucode"`
+	// The image with the code that boots disks, CDs and UEFI: systemd's stub,
+	// and GRUB for BIOS; default `ghcr.io/lkx-os/bootblobs:0.1`. Formats that do
+	// not need it do not ask for it.
+	Bootcode Ref `yaml:"bootcode"`
 }
 
 // Volume is a directory that containers bind by its name: `binds: [NAME:/data]`.
@@ -205,6 +209,9 @@ func (m *Manifest) PosOf(path string) source.Pos { return errorAt(m.places, path
 func (m *Manifest) Images() iter.Seq2[string, Ref] {
 	return func(yield func(string, Ref) bool) {
 		if m.Kernel != nil && !yield("kernel.image", m.Kernel.Image) {
+			return
+		}
+		if m.Kernel != nil && m.Kernel.Bootcode.Name != "" && !yield("kernel.bootcode", m.Kernel.Bootcode) {
 			return
 		}
 		for i, r := range m.Init {

@@ -58,10 +58,7 @@ func Diff(a, b *Plan) []Change {
 func parts(p *Plan) (map[string]*Step, []string) {
 	out, count := map[string]*Step{}, map[string]int{}
 	var names []string
-	steps := p.Steps
-	if p.Boot != nil {
-		steps = append([]Step{*p.Boot}, steps...)
-	}
+	steps := beside(p.Boot, p.Code, p.Steps)
 	for i := range steps {
 		name := cmp.Or(steps[i].Title, steps[i].Name)
 		if count[name]++; count[name] > 1 {

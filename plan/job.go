@@ -15,6 +15,7 @@ type Job struct {
 	Formats     []string `json:"formats,omitempty"`     // of artifacts
 	Base        string   `json:"base,omitempty"`        // base name of artifacts
 	Boot        *Step    `json:"boot,omitempty"`
+	Code        *Step    `json:"code,omitempty"`
 	Steps       []Step   `json:"steps,omitempty"`
 	Segments    int      `json:"segments,omitempty"` // how many are mounted
 }
@@ -53,11 +54,7 @@ func SegmentDir(i int) string { return segmentDir + fmt.Sprintf("%03d", i) }
 
 // Images are the images that j needs mounted.
 func (j *Job) Images() []Image {
-	steps := j.Steps
-	if j.Boot != nil {
-		steps = append([]Step{*j.Boot}, steps...)
-	}
-	return Images(steps...)
+	return Images(beside(j.Boot, j.Code, j.Steps)...)
 }
 
 // Blobs are the blobs that j needs mounted.

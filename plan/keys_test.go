@@ -146,7 +146,7 @@ func planOf(t *testing.T, text string) (*plan.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	return plan.New(t.Context(), m, "linux/amd64", keyImages, fakeFiles{})
+	return plan.New(t.Context(), m, plan.Options{Platform: "linux/amd64", Bootcode: true}, keyImages, fakeFiles{})
 }
 
 var keyImages = func() fakeImages {
@@ -154,6 +154,7 @@ var keyImages = func() fakeImages {
 	return fakeImages{
 		"docker.io/x/app:1":                 []byte(`{"os":"linux","architecture":"amd64","config":{"Cmd":["/run"]}}`),
 		"docker.io/x/kernel:1":              []byte(`{}`),
+		plan.DefaultBootcode:                []byte(`{}`),
 		"pin docker.io/x/multi:1":           []byte(`"` + zero + `"`),
 		zero:                                []byte(`{"manifests":[{"digest":"sha256:` + strings.Repeat("1", 64) + `","platform":{"os":"linux","architecture":"arm64"}}]}`),
 		"sha256:" + strings.Repeat("1", 64): []byte(`{"config":{"digest":"sha256:` + strings.Repeat("2", 64) + `"},"layers":[]}`),

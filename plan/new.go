@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,18 +26,31 @@ type Context interface {
 // parallel is how many images are resolved at a time.
 const parallel = 8
 
-// New makes the plan of m for platform ("linux/amd64"). Errors that the
+// DefaultBootcode is the image with boot code that is taken when a manifest
+// names none.
+const DefaultBootcode = "ghcr.io/lkx-os/bootblobs:0.1"
+
+// Options is what a plan is made for.
+type Options struct {
+	Platform string // "linux/amd64"
+	Bootcode bool   // boot code is needed
+}
+
+// New makes the plan of m. Errors that the
 // manifest can answer for are a [source.Errors] with every fault found.
-func New(ctx context.Context, m *manifest.Manifest, platform string, r Resolver, files Context) (*Plan, error) {
+func New(ctx context.Context, m *manifest.Manifest, o Options, r Resolver, files Context) (*Plan, error) {
 	b := &builder{
-		m: m, sys: oci.System{Arch: archOf(platform), IDs: m.IDs(), Volumes: volumes(m)}, copied: map[string]string{},
+		m: m, sys: oci.System{Arch: archOf(o.Platform), IDs: m.IDs(), Volumes: volumes(m)}, copied: map[string]string{},
 		dirs: map[string]bool{}, files: files,
 	}
-	if err := b.resolve(ctx, platform, r); err != nil {
+	if err := b.resolve(ctx, o, r); err != nil {
 		return nil, err
 	}
 	if k := m.Kernel; k != nil {
 		b.kernel(k)
+		if o.Bootcode {
+			b.code = b.bootcode(k)
+		}
 	}
 	for i, ref := range m.Init {
 		b.init(i, ref)
@@ -57,7 +71,7 @@ func New(ctx context.Context, m *manifest.Manifest, platform string, r Resolver,
 	if err := b.errs.Err(); err != nil {
 		return nil, err
 	}
-	p := &Plan{Platform: platform, Boot: b.boot}
+	p := &Plan{Platform: o.Platform, Boot: b.boot, Code: b.code}
 	p.Steps = append(p.Steps, b.layout())
 	p.Steps = append(p.Steps, b.steps...)
 	return p, nil
@@ -72,6 +86,7 @@ type builder struct {
 	files  Context
 
 	boot    *Step
+	code    *Step
 	steps   []Step
 	parents []File // directories that entries need
 	dirs    map[string]bool
@@ -86,7 +101,7 @@ func archOf(platform string) string {
 }
 
 // resolve pins every image of the manifest, each reference once.
-func (b *builder) resolve(ctx context.Context, platform string, r Resolver) error {
+func (b *builder) resolve(ctx context.Context, o Options, r Resolver) error {
 	b.images = map[string]Image{}
 	var refs, paths []string
 	whole := map[string]bool{} // paths of images of which no platform is chosen
@@ -99,14 +114,17 @@ func (b *builder) resolve(ctx context.Context, platform string, r Resolver) erro
 			refs, paths = append(refs, ref.Name), append(paths, path)
 		}
 	}
+	if k := b.m.Kernel; o.Bootcode && k != nil && k.Bootcode.Name == "" {
+		refs, paths = append(refs, DefaultBootcode), append(paths, "kernel")
+	}
 	var mu sync.Mutex
 	g := errgroup.Group{}
 	g.SetLimit(parallel)
 	for i, ref := range refs {
 		g.Go(func() error {
-			img, err := r.Resolve(ctx, ref, platform)
+			img, err := r.Resolve(ctx, ref, o.Platform)
 			if err == nil {
-				err = img.check(platform)
+				err = img.check(o.Platform)
 			}
 			mu.Lock()
 			defer mu.Unlock()
@@ -165,6 +183,14 @@ func (b *builder) kernel(k *manifest.Kernel) {
 		s.Copies = []Copy{{Image: img, From: modules, Unpack: true}}
 		b.steps = append(b.steps, s)
 	}
+}
+
+// bootcode is the step with all of the boot code's image.
+func (b *builder) bootcode(k *manifest.Kernel) *Step {
+	name := cmp.Or(k.Bootcode.Name, DefaultBootcode)
+	s := b.step("kernel", "boot code", name)
+	s.Copies = []Copy{{Image: b.images[name]}}
+	return &s
 }
 
 // init places one init image at the root.

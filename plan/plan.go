@@ -16,6 +16,7 @@ import (
 type Plan struct {
 	Platform string `json:"platform"`       // "linux/amd64"
 	Boot     *Step  `json:"boot,omitempty"` // what loads the system: kernel, command line, microcode, in boot/
+	Code     *Step  `json:"code,omitempty"` // boot code, for formats that need it; no part of the system
 	Steps    []Step `json:"steps"`          // the system itself; applied in order, later over earlier
 }
 
@@ -40,11 +41,18 @@ func (p *Plan) Cmdline() string {
 
 // Images are the images of p, each once, in the order they are first used.
 func (p *Plan) Images() []Image {
-	steps := p.Steps
-	if p.Boot != nil {
-		steps = append([]Step{*p.Boot}, steps...)
+	return Images(beside(p.Boot, p.Code, p.Steps)...)
+}
+
+// beside is steps after those of boot and code that are there.
+func beside(boot, code *Step, steps []Step) []Step {
+	var out []Step
+	for _, s := range []*Step{boot, code} {
+		if s != nil {
+			out = append(out, *s)
+		}
 	}
-	return Images(steps...)
+	return append(out, steps...)
 }
 
 // Images are the images of steps, each once, in the order they are first used.

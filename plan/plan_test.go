@@ -72,7 +72,7 @@ func TestNew(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			p, err := plan.New(t.Context(), m, "linux/amd64", images, fakeFiles{})
+			p, err := plan.New(t.Context(), m, plan.Options{Platform: "linux/amd64", Bootcode: images[plan.DefaultBootcode] != nil}, images, fakeFiles{})
 			var list source.Errors
 			if errors.As(err, &list) {
 				var out strings.Builder
@@ -98,8 +98,10 @@ func TestNew(t *testing.T) {
 func show(p *plan.Plan) string {
 	var out strings.Builder
 	steps := p.Steps
-	if p.Boot != nil {
-		steps = append([]plan.Step{*p.Boot}, steps...)
+	for _, s := range []*plan.Step{p.Code, p.Boot} {
+		if s != nil {
+			steps = append([]plan.Step{*s}, steps...)
+		}
 	}
 	file := func(f plan.File) {
 		fmt.Fprintf(&out, "  %s %o %d:%d", f.Path, f.Mode, f.UID, f.GID)

@@ -23,6 +23,9 @@ func (p *Plan) Text() string {
 		}
 		line("cmdline", "%s", p.Cmdline())
 	}
+	if p.Code != nil {
+		line("boot code", "%s", p.Code.Copies[0].Image.Pinned())
+	}
 	for _, s := range p.Steps {
 		switch {
 		case s.Name == "layout" || s.Name == "kernel":
