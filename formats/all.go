@@ -10,6 +10,21 @@ var All = []Format{
 		Write: kernelInitrd,
 	},
 	{
+		Name:  "tar-kernel-initrd",
+		Doc:   "the same in one tar archive, microcode by itself",
+		Needs: Needs{Kernel: true, Initrd: true},
+		Files: suffixes("-initrd.tar"),
+		Write: tarKernelInitrd,
+	},
+	{
+		Name:   "uki",
+		Doc:    "a Unified Kernel Image: one program for UEFI, or for kexec and boot managers",
+		Arches: []string{"amd64", "arm64"},
+		Needs:  Needs{Kernel: true, Code: true, Initrd: true},
+		Files:  suffixes(".efi"),
+		Write:  unifiedImage,
+	},
+	{
 		Name:  "tar",
 		Doc:   "the root file system, kernel included, as a tar archive",
 		Needs: Needs{Root: true},

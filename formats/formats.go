@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/lkx-os/lkx/internal/sparse"
 	"github.com/lkx-os/lkx/tree"
 )
 
@@ -100,29 +101,8 @@ func (f *Format) Check(arch string, kernel bool) error {
 	return nil
 }
 
-// Cmdline is the kernel's command line in boot, without blanks around it.
-func cmdline(boot tree.Tree) (string, error) {
-	f, err := boot.Open(cmdlinePath)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(f)
-	if err != nil {
-		return "", fmt.Errorf("reading %s: %w", cmdlinePath, err)
-	}
-	return strings.TrimSpace(string(text)), nil
-}
-
-// Names in Input.Boot.
-const (
-	kernelPath  = "boot/kernel"
-	cmdlinePath = "boot/cmdline"
-	ucodePath   = "boot/ucode.cpio"
-)
-
 // create writes one file of out with what write gives.
-func create(out *os.Root, name string, write func(w io.Writer) error) error {
+func create(out *os.Root, name string, write func(w *os.File) error) error {
 	f, err := out.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
 	if err != nil {
 		return fmt.Errorf("creating %s: %w", name, err)
@@ -137,12 +117,7 @@ func create(out *os.Root, name string, write func(w io.Writer) error) error {
 	return nil
 }
 
-// copyFrom writes what open opens to w.
-func copyFrom(w io.Writer, open func() (io.ReadCloser, error)) (int64, error) {
-	f, err := open()
-	if err != nil {
-		return 0, err
-	}
-	defer f.Close()
-	return io.Copy(w, f)
+// save writes one file of out, holes as holes.
+func save(out *os.Root, name string, f *sparse.File) error {
+	return create(out, name, f.Save)
 }

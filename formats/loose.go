@@ -2,66 +2,47 @@ package formats
 
 import (
 	"context"
-	"fmt"
-	"io"
 	"os"
 
 	"github.com/lkx-os/lkx/exporters/tarball"
+	"github.com/lkx-os/lkx/internal/sparse"
 	"github.com/lkx-os/lkx/tree"
 )
 
 // kernelInitrd writes what a boot loader is given.
 func kernelInitrd(_ context.Context, in Input, out *os.Root) error {
-	text, err := cmdline(in.Boot)
+	l, err := load(in)
 	if err != nil {
 		return err
 	}
 	names := suffixes("-kernel", "-initrd.img", "-cmdline")(in.Base)
-	err = create(out, names[0], func(w io.Writer) error {
-		_, err := copyFrom(w, func() (io.ReadCloser, error) { return in.Boot.Open(kernelPath) })
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	if err := create(out, names[1], func(w io.Writer) error { return initrd(w, in) }); err != nil {
-		return err
-	}
-	return create(out, names[2], func(w io.Writer) error {
-		_, err := io.WriteString(w, text)
-		return err
-	})
-}
-
-// initrd writes the concatenation that the kernel unpacks. Microcode stands
-// first and is not compressed: the kernel looks for it before it can
-// decompress (Documentation/arch/x86/microcode.rst).
-func initrd(w io.Writer, in Input) error {
-	for e, err := range in.Boot.All() {
-		if err != nil {
+	for i, f := range []*sparse.File{l.kernel, l.wholeInitrd(), text(l.cmdline)} {
+		if err := save(out, names[i], f); err != nil {
 			return err
-		}
-		if e.Path != ucodePath {
-			continue
-		}
-		n, err := copyFrom(w, func() (io.ReadCloser, error) { return in.Boot.Open(ucodePath) })
-		if err != nil {
-			return err
-		}
-		if _, err := w.Write(make([]byte, -n&(segmentAlign-1))); err != nil {
-			return err
-		}
-	}
-	for _, b := range in.Initrd {
-		n, err := copyFrom(w, b.Open)
-		if err != nil {
-			return err
-		}
-		if n != b.Size {
-			return fmt.Errorf("%d bytes of a segment, expected %d: %w", n, b.Size, io.ErrUnexpectedEOF)
 		}
 	}
 	return nil
+}
+
+// tarKernelInitrd writes the same as a tar archive, microcode by itself.
+func tarKernelInitrd(_ context.Context, in Input, out *os.Root) error {
+	l, err := load(in)
+	if err != nil {
+		return err
+	}
+	var b tree.Builder
+	for name, f := range map[string]*sparse.File{"kernel": l.kernel, "initrd.img": l.initrd, "cmdline": text(l.cmdline), "ucode.cpio": l.ucode} {
+		if f == nil {
+			continue
+		}
+		e := tree.Entry{Path: name, Mode: tree.TypeRegular | 0o644, Size: f.Size()}
+		if err := b.Put(e, f.Open); err != nil {
+			return err
+		}
+	}
+	return create(out, in.Base+"-initrd.tar", func(w *os.File) error {
+		return tarball.Write(w, b.Tree(), in.Epoch)
+	})
 }
 
 // tarArchive writes the root file system with what boots it.
@@ -74,7 +55,7 @@ func tarArchive(_ context.Context, in Input, out *os.Root) error {
 	if err != nil {
 		return err
 	}
-	return create(out, suffixes(".tar")(in.Base)[0], func(w io.Writer) error {
+	return create(out, suffixes(".tar")(in.Base)[0], func(w *os.File) error {
 		return tarball.Write(w, all, in.Epoch)
 	})
 }

@@ -8,15 +8,18 @@ import (
 
 // Machine is what to boot.
 type Machine struct {
-	Arch    string // GOARCH
-	CPUs    int    // 0 is 1
-	Memory  int64  // bytes; 0 is 1 GiB
-	Accel   string // "auto", "kvm" or "tcg"; "" is auto
-	Kernel  string // path
-	Initrd  string // path
-	Cmdline string
-	Disks   []Disk
-	Publish []Port
+	Arch   string // GOARCH
+	CPUs   int    // 0 is 1
+	Memory int64  // bytes; 0 is 1 GiB
+	Accel  string // "auto", "kvm" or "tcg"; "" is auto
+	// Kernel is a path, of a kernel or, with UEFI, of a program; without one
+	// the first disk is booted.
+	Kernel   string
+	Initrd   string // path
+	Cmdline  string
+	Firmware string // "bios" or "efi"; "" is the machine's own, BIOS on amd64
+	Disks    []Disk
+	Publish  []Port
 
 	// NoReboot makes a restart of the guest an error that ends Run. A kernel
 	// told panic=N restarts when it panics.
@@ -33,6 +36,8 @@ type Disk struct {
 	Format   string // "raw", "qcow2", …; "" looks at its first bytes, which a guest can forge
 	Serial   string // what the guest sees in /dev/disk/by-id; may be empty
 	ReadOnly bool
+	Snapshot bool // what is written is gone in the end
+	CD       bool // a drive for CDs instead of a disk
 }
 
 // Port is a port of the guest that can be reached from here.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -26,6 +27,8 @@ type runFlags struct {
 	cpus    int
 	mem     string
 	accel   string
+	boot    string
+	attach  string
 	qemu    string
 	append  string
 	data    string
@@ -38,19 +41,22 @@ type runFlags struct {
 func runCommand() *cobra.Command {
 	var f runFlags
 	c := &cobra.Command{
-		Use:   "run [flags] PREFIX",
+		Use:   "run [flags] FILE|PREFIX",
 		Short: "Boot what was built, in QEMU",
-		Long: `Run boots PREFIX-kernel with PREFIX-initrd.img and PREFIX-cmdline, the files of
-format kernel+initrd, and joins the console: what is typed goes to the guest,
-ctrl-a x ends it, ctrl-a h lists more. It returns when the guest powers off.
+		Long: `Run boots FILE, a disk, an ISO (as a CD) or a UKI, or PREFIX-kernel with
+PREFIX-initrd.img and PREFIX-cmdline, the files of format kernel+initrd. It joins
+the console: what is typed goes to the guest, ctrl-a x ends it, ctrl-a h lists
+more. It returns when the guest powers off. Nothing is written to FILE.
 
 With --expect it is a test: once the console shows the text, the power button is
 pressed, and the exit code is 0 if the guest then powers off.`,
 		Example: `  lkx run os
+  lkx run os.iso
+  lkx run --boot efi os.qcow2
   lkx run --mem 2G --cpus 2 --publish 8080:80 os
   lkx run --disk data.qcow2 os
   lkx run --expect "ready" --timeout 2m os   # in CI`,
-		Args: exactly("prefix"),
+		Args: exactly("file or prefix"),
 		RunE: func(c *cobra.Command, args []string) error {
 			return f.run(c.Context(), args[0], c.InOrStdin(), c.OutOrStdout())
 		},
@@ -60,6 +66,8 @@ pressed, and the exit code is 0 if the guest then powers off.`,
 	c.Flags().StringVar(&f.mem, "mem", "1G", "memory, as `SIZE` with M or G")
 	c.Flags().StringVar(&f.accel, "accel", "auto", "auto, kvm or tcg (emulation); auto takes kvm where it works")
 	c.Flags().StringVar(&f.qemu, "qemu", "", "`PATH` of QEMU (default: found in PATH)")
+	c.Flags().StringVar(&f.boot, "boot", "", "firmware that boots FILE: bios or efi (default bios on amd64 unless FILE is a UKI or ends in -efi.…, efi on arm64)")
+	c.Flags().StringVar(&f.attach, "as", "", "FILE is a disk or a cd (default: cd if it ends in .iso)")
 	c.Flags().StringVar(&f.append, "append", "", "`TEXT` to add to the kernel's command line")
 	c.Flags().StringArrayVar(&f.disks, "disk", nil, "attach the disk image `FILE[,ro][,format=F]` (repeatable)")
 	c.Flags().StringVar(&f.data, "data", "", "attach `FILE` read-only, as a disk with the serial number lkx-data")
@@ -103,17 +111,11 @@ func (f *runFlags) run(ctx context.Context, prefix string, stdin io.Reader, stdo
 
 // machine is what the options describe.
 func (f *runFlags) machine(prefix string) (runner.Machine, error) {
-	m := runner.Machine{Arch: f.arch, CPUs: f.cpus, Accel: f.accel, Kernel: prefix + "-kernel", Initrd: prefix + "-initrd.img"}
-	for _, name := range []string{m.Kernel, m.Initrd} {
-		if _, err := os.Stat(name); err != nil {
-			return m, fmt.Errorf("nothing to boot: %w; build it first: lkx build -o DIR MANIFEST", err)
-		}
-	}
-	cmdline, err := os.ReadFile(prefix + "-cmdline")
+	m := runner.Machine{Arch: f.arch, CPUs: f.cpus, Accel: f.accel}
+	err := f.artifact(&m, prefix)
 	if err != nil {
-		return m, fmt.Errorf("reading the command line: %w", err)
+		return m, err
 	}
-	m.Cmdline = strings.TrimSpace(string(cmdline) + " " + f.append)
 	if m.Memory, err = parseSize(f.mem); err != nil {
 		return m, usageError{fmt.Errorf("--mem: %w", err)}
 	}
@@ -135,6 +137,54 @@ func (f *runFlags) machine(prefix string) (runner.Machine, error) {
 		m.Publish = append(m.Publish, p)
 	}
 	return m, nil
+}
+
+// artifact makes m boot name: a file that there is, or the files of
+// kernel+initrd that begin with it.
+func (f *runFlags) artifact(m *runner.Machine, name string) error {
+	if info, err := os.Stat(name); err == nil && info.Mode().IsRegular() {
+		return f.file(m, name)
+	}
+	if f.boot != "" || f.attach != "" {
+		return usageError{fmt.Errorf("--boot and --as are for a file, and %s is none", name)}
+	}
+	m.Kernel, m.Initrd = name+"-kernel", name+"-initrd.img"
+	for _, part := range []string{m.Kernel, m.Initrd} {
+		if _, err := os.Stat(part); err != nil {
+			return fmt.Errorf("nothing to boot: %w; build it first: lkx build -o DIR MANIFEST", err)
+		}
+	}
+	cmdline, err := os.ReadFile(name + "-cmdline")
+	if err != nil {
+		return fmt.Errorf("reading the command line: %w", err)
+	}
+	m.Cmdline = strings.TrimSpace(string(cmdline) + " " + f.append)
+	return nil
+}
+
+// file makes m boot one file.
+func (f *runFlags) file(m *runner.Machine, name string) error {
+	ext := filepath.Ext(name)
+	isUKI := ext == ".efi"
+	m.Firmware = f.boot
+	if f.boot == "" && (isUKI || m.Arch == "arm64" || strings.HasSuffix(strings.TrimSuffix(name, ext), "-efi")) {
+		m.Firmware = "efi"
+	}
+	switch {
+	case f.append != "":
+		return usageError{errors.New("--append is for kernel+initrd: a file has its own command line")}
+	case f.boot != "" && f.boot != "bios" && f.boot != "efi":
+		return usageError{fmt.Errorf("--boot %q is neither bios nor efi", f.boot)}
+	case f.attach != "" && f.attach != "disk" && f.attach != "cd":
+		return usageError{fmt.Errorf("--as %q is neither disk nor cd", f.attach)}
+	case isUKI && m.Firmware != "efi":
+		return usageError{errors.New("a UKI boots with --boot efi only")}
+	case isUKI:
+		m.Kernel = name
+		return nil
+	}
+	m.Disks = []runner.Disk{{Path: name, Snapshot: true, CD: f.attach == "cd" || f.attach == "" && ext == ".iso"}}
+	return nil
 }
 
 // parseSize reads "512M" or "2G"; a bare number is of MiB. The result is in bytes.

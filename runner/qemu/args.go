@@ -33,8 +33,20 @@ func arguments(m runner.Machine, accel string) ([]string, error) {
 	if m.NoReboot {
 		out = append(out, "-no-reboot")
 	}
+	if m.Firmware == "efi" {
+		code, vars, err := efi(m.Arch, os.Stat)
+		if err != nil {
+			return nil, err
+		}
+		// Variables that the firmware sets are gone when QEMU ends.
+		out = append(out, "-drive", "if=pflash,unit=0,format=raw,read-only=on,file="+escape(code),
+			"-drive", "if=pflash,unit=1,format=raw,snapshot=on,file="+escape(vars))
+	}
 	if m.Kernel != "" {
-		out = append(out, "-kernel", m.Kernel, "-append", m.Cmdline)
+		out = append(out, "-kernel", m.Kernel)
+		if m.Cmdline != "" {
+			out = append(out, "-append", m.Cmdline)
+		}
 	}
 	if m.Initrd != "" {
 		out = append(out, "-initrd", m.Initrd)
@@ -49,6 +61,9 @@ func arguments(m runner.Machine, accel string) ([]string, error) {
 		drive, device, err := disk(i, d)
 		if err != nil {
 			return nil, err
+		}
+		if i == 0 && m.Kernel == "" {
+			device += ",bootindex=0"
 		}
 		out = append(out, "-drive", drive, "-device", device)
 	}
@@ -77,8 +92,13 @@ func disk(i int, d runner.Disk) (drive, device string, err error) {
 		return "", "", err
 	}
 	drive = fmt.Sprintf("if=none,id=disk%d,file=%s,format=%s", i, escape(path), format)
+	if d.CD {
+		return drive + ",media=cdrom,read-only=on", fmt.Sprintf("%s,drive=disk%d", cdDevice, i), nil
+	}
 	if d.ReadOnly {
 		drive += ",read-only=on"
+	} else if d.Snapshot {
+		drive += ",snapshot=on"
 	} else {
 		drive += ",discard=unmap"
 	}
