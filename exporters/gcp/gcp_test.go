@@ -258,16 +258,3 @@ type full struct{}
 var errFull = errors.New("no space left")
 
 func (full) Write([]byte) (int, error) { return 0, errFull }
-
-func BenchmarkWrite(b *testing.B) {
-	disk := &sparse.File{}
-	for i := range 16 {
-		disk.Put(int64(i)<<28, slices.Concat(bytes.Repeat([]byte("text of a kind "), 300<<10), noise(2<<20, uint64(i))))
-	}
-	b.SetBytes(disk.Size())
-	for b.Loop() {
-		if err := Write(io.Discard, disk, Options{}); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
