@@ -20,9 +20,41 @@ var All = []Format{
 		Name:   "uki",
 		Doc:    "a Unified Kernel Image: one program for UEFI, or for kexec and boot managers",
 		Arches: []string{"amd64", "arm64"},
-		Needs:  Needs{Kernel: true, Code: true, Initrd: true},
+		Needs:  booted,
 		Files:  suffixes(".efi"),
 		Write:  unifiedImage,
+	},
+	{
+		Name:   "raw",
+		Doc:    "a disk that boots with BIOS and UEFI",
+		Arches: []string{"amd64", "arm64"},
+		Needs:  booted,
+		Files:  suffixes(".img"),
+		Write:  rawDisk(both, ".img"),
+	},
+	{
+		Name:   "raw-bios",
+		Doc:    "a disk that boots with BIOS",
+		Arches: []string{"amd64"},
+		Needs:  booted,
+		Files:  suffixes("-bios.img"),
+		Write:  rawDisk(firmware{bios: true}, "-bios.img"),
+	},
+	{
+		Name:   "raw-efi",
+		Doc:    "a disk that boots with UEFI",
+		Arches: []string{"amd64", "arm64"},
+		Needs:  booted,
+		Files:  suffixes("-efi.img"),
+		Write:  rawDisk(firmware{efi: true}, "-efi.img"),
+	},
+	{
+		Name:   "aws",
+		Doc:    "a disk for import into Amazon EC2: the same as raw",
+		Arches: []string{"amd64", "arm64"},
+		Needs:  booted,
+		Files:  suffixes(".raw"),
+		Write:  rawDisk(both, ".raw"),
 	},
 	{
 		Name:  "tar",
@@ -32,6 +64,9 @@ var All = []Format{
 		Write: tarArchive,
 	},
 }
+
+// booted is what a system that boots by itself is made from.
+var booted = Needs{Kernel: true, Code: true, Initrd: true}
 
 // suffixes are file names made of a build's base name.
 func suffixes(list ...string) func(string) []string {

@@ -109,12 +109,8 @@ func bootcode(in Input, name string) ([]byte, error) {
 // efiNames are how UEFI names an architecture in files (UEFI 2.10, 3.5.1.1).
 var efiNames = map[string]string{"amd64": "x64", "arm64": "aa64"}
 
-// unified assembles the UKI of in.
-func unified(in Input) (*uki.Image, error) {
-	l, err := load(in)
-	if err != nil {
-		return nil, err
-	}
+// unified assembles the UKI of in, which has l to load.
+func unified(in Input, l *loaded) (*uki.Image, error) {
 	stub, err := bootcode(in, "efi/linux"+efiNames[in.Arch]+".efi.stub")
 	if err != nil {
 		return nil, err
@@ -138,7 +134,11 @@ func text(s string) *sparse.File {
 
 // unifiedImage writes the UKI itself.
 func unifiedImage(_ context.Context, in Input, out *os.Root) error {
-	img, err := unified(in)
+	l, err := load(in)
+	if err != nil {
+		return err
+	}
+	img, err := unified(in, l)
 	if err != nil {
 		return err
 	}

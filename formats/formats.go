@@ -53,6 +53,7 @@ type Input struct {
 	Root   tree.Tree // the whole root file system, boot included; nil unless the format needs it
 	Initrd []Blob    // compressed cpio archives, each a multiple of 4 bytes; concatenated they are the root file system without boot
 	Arch   string    // GOARCH
+	Size   int64     // least size of a disk, in bytes; 0 is as large as its content
 	Epoch  int64     // seconds since 1970; the time of every file and volume
 }
 

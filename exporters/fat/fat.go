@@ -34,10 +34,16 @@ type Options struct {
 
 // Volume is a volume that is laid out.
 type Volume struct {
-	Image   *sparse.File
-	Offsets map[string]int64 // where the contents of each file begin in Image, in bytes; multiples of 512
-	Bits    int              // 16 or 32
+	Image *sparse.File
+	Bits  int // 16 or 32
+
+	ranges map[string]sparse.Run
 }
+
+// Range is where the contents of a file are in the image. It begins at a
+// multiple of 512, and is rounded up to one: zeros follow. The range of an empty
+// file, or one that is not there, is empty.
+func (v *Volume) Range(path string) sparse.Run { return v.ranges[path] }
 
 const (
 	sector       = 512
@@ -81,10 +87,10 @@ func New(files []File, o Options) (*Volume, error) {
 		return nil, err
 	}
 	g.hidden, g.id, g.label = o.Hidden, o.ID, label
-	w := &writer{g: g, image: &sparse.File{}, offsets: map[string]int64{}, stamp: dosTime(o.Epoch), table: make([]byte, 0, 4096)}
+	w := &writer{g: g, image: &sparse.File{}, ranges: map[string]sparse.Run{}, stamp: dosTime(o.Epoch), table: make([]byte, 0, 4096)}
 	w.volume(root)
 	w.image.Resize(g.total * sector)
-	return &Volume{Image: w.image, Offsets: w.offsets, Bits: g.bits}, nil
+	return &Volume{Image: w.image, Bits: g.bits, ranges: w.ranges}, nil
 }
 
 // fit chooses the kind of volume and its clusters: the first kind that fits a

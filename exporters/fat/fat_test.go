@@ -142,11 +142,11 @@ func check(t *testing.T, img string, v *Volume, files []File) {
 			t.Errorf("mtype %s: %d bytes, want %d", f.Path, len(got), len(want))
 		}
 		got := make([]byte, len(want))
-		if _, err := raw.ReadAt(got, v.Offsets[f.Path]); err != nil || !bytes.Equal(got, want) {
-			t.Errorf("%s is not at %d (%v)", f.Path, v.Offsets[f.Path], err)
+		if _, err := raw.ReadAt(got, v.Range(f.Path).Off); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%s is not at %d (%v)", f.Path, v.Range(f.Path).Off, err)
 		}
-		if v.Offsets[f.Path]%sector != 0 {
-			t.Errorf("%s is at %d", f.Path, v.Offsets[f.Path])
+		if v.Range(f.Path).Off%sector != 0 {
+			t.Errorf("%s is at %d", f.Path, v.Range(f.Path).Off)
 		}
 	}
 }

@@ -15,11 +15,11 @@ const (
 )
 
 type writer struct {
-	g       *geometry
-	image   *sparse.File
-	offsets map[string]int64
-	stamp   [4]byte
-	table   []byte // the file allocation table, as far as it is used
+	g      *geometry
+	image  *sparse.File
+	ranges map[string]sparse.Run
+	stamp  [4]byte
+	table  []byte // the file allocation table, as far as it is used
 }
 
 // volume places everything: directories first, then files in their order.
@@ -68,7 +68,7 @@ func (w *writer) files(n *node) {
 		c.first = w.chain(c.own(w.g))
 		if c.first != 0 {
 			off := w.g.offset(c.first)
-			w.offsets[c.path] = off
+			w.ranges[c.path] = sparse.Run{Off: off, Size: (c.contents.Size() + sector - 1) / sector * sector}
 			w.image.PutFile(off, c.contents)
 		}
 	}
