@@ -6,6 +6,9 @@
 variable "REGISTRY" { default = "ghcr.io/lkx-os" }
 variable "VERSION" { default = "0.1" }
 
+# Everything is cross-built: nothing of another architecture runs.
+variable "LKX_PLATFORMS" { default = "linux/amd64,linux/arm64" }
+
 group "default" {
   targets = ["lkx", "components"]
 }
@@ -15,6 +18,7 @@ group "components" {
 }
 
 target "_common" {
+  platforms = split(",", LKX_PLATFORMS)
   args = {
     SOURCE_DATE_EPOCH = "0"
   }

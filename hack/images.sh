@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # images.sh [TARGET...]: builds the frontend and the component images (all, or
 # those that are named), and leaves them in the local registry and, as one OCI
-# image layout, in .build/images. Needs hack/daemon.sh start.
+# image layout, in .build/images. Needs hack/daemon.sh start. LKX_PLATFORMS
+# restricts the platforms: LKX_PLATFORMS=linux/amd64.
 . "$(dirname "$0")/lib.sh"
 builder_env
 addr=$LKX_TEST_REGISTRY
@@ -23,7 +24,7 @@ cd "$ROOT"
 # The images are pushed under the local registry's name; the daemon takes it as
 # a mirror of ghcr.io. Fixed times: the same sources give the same digests.
 REGISTRY=$addr/lkx-os VERSION=$VERSION "$BIN/buildx" bake --file docker-bake.hcl --progress "${LKX_PROGRESS:-auto}" \
-  "${bases[@]}" "${args[@]}" --set "*.platform=linux/$(go env GOHOSTARCH)" \
+  "${bases[@]}" "${args[@]}" \
   --set "*.output=type=image,push=true,compression=zstd,compression-level=3,force-compression=true,oci-mediatypes=true,rewrite-timestamp=true" \
   "${targets[@]}"
 

@@ -26,6 +26,8 @@ depmod -b "$out/tree" "$version"
 rm -f "$to/modules.symbols" "$to/modules.symbols.bin" "$to/modules.builtin.modinfo" "$to/modules.order"
 
 cp "$root/boot/vmlinuz-$version" "$out/kernel"
+# UEFI wants a PE file, which an arm64 kernel that is compressed is not.
+[ "$(head -c 2 "$out/kernel")" = MZ ] || { echo "vmlinuz-$version is not a PE file" >&2; exit 1; }
 tar --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 -C "$out/tree" -cf "$out/kernel.tar" lib
 rm -rf "$out/tree"
 touch -d @0 "$out"/*

@@ -30,6 +30,9 @@ func arguments(m runner.Machine, accel string) ([]string, error) {
 		"-object", "rng-random,id=rng,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=rng",
 		"-device", "pvpanic-pci", // tells us of a kernel panic
 	}
+	if hasPowerKey(m) {
+		out = append(out, "-device", "virtio-keyboard-pci")
+	}
 	if m.NoReboot {
 		out = append(out, "-no-reboot")
 	}
@@ -68,6 +71,20 @@ func arguments(m runner.Machine, accel string) ([]string, error) {
 		out = append(out, "-drive", drive, "-device", device)
 	}
 	return out, nil
+}
+
+// hasPowerKey tells whether the power button of m is a key of its keyboard. An
+// arm64 machine without firmware has no ACPI, and its button is a GPIO that the
+// device tree tells of; kernels for clouds have no driver for that (gpio-keys).
+func hasPowerKey(m runner.Machine) bool { return m.Arch == "arm64" && m.Kernel != "" }
+
+// powerButton is the command that presses the power button of m.
+func powerButton(m runner.Machine) string {
+	if !hasPowerKey(m) {
+		return `{"execute": "system_powerdown"}`
+	}
+	const event = `{"type": "key", "data": {"down": %t, "key": {"type": "qcode", "data": "power"}}}`
+	return fmt.Sprintf(`{"execute": "input-send-event", "arguments": {"events": [`+event+`, `+event+`]}}`, true, false)
 }
 
 // cpu is the most capable processor.

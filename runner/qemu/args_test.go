@@ -1,6 +1,7 @@
 package qemu
 
 import (
+	"encoding/json"
 	"flag"
 	"os"
 	"path/filepath"
@@ -67,6 +68,22 @@ func TestArguments(t *testing.T) {
 				t.Errorf("go test -update rewrites %s:\n%s", golden, diff)
 			}
 		})
+	}
+}
+
+func TestPowerButton(t *testing.T) {
+	for _, x := range []struct {
+		m    runner.Machine
+		want string
+	}{
+		{runner.Machine{Arch: "amd64", Kernel: "k"}, "system_powerdown"},
+		{runner.Machine{Arch: "arm64"}, "system_powerdown"},
+		{runner.Machine{Arch: "arm64", Kernel: "k"}, "input-send-event"},
+	} {
+		var c struct{ Execute string }
+		if err := json.Unmarshal([]byte(powerButton(x.m)), &c); err != nil || c.Execute != x.want {
+			t.Errorf("%+v: %v, %q, want %q", x.m, err, c.Execute, x.want)
+		}
 	}
 }
 

@@ -63,7 +63,7 @@ func newMonitor() (*monitor, *os.File, error) {
 		return nil, nil, err
 	}
 	m := &monitor{conn: conn, done: make(chan struct{})}
-	if err := m.execute("qmp_capabilities"); err != nil {
+	if err := m.send(`{"execute": "qmp_capabilities"}`); err != nil {
 		theirs.Close()
 		return nil, nil, errors.Join(err, conn.Close())
 	}
@@ -71,8 +71,8 @@ func newMonitor() (*monitor, *os.File, error) {
 	return m, theirs, nil
 }
 
-func (m *monitor) execute(command string) error {
-	_, err := fmt.Fprintf(m.conn, "{\"execute\": %q}\n", command)
+func (m *monitor) send(command string) error {
+	_, err := fmt.Fprintln(m.conn, command)
 	return err
 }
 
@@ -99,9 +99,9 @@ func (m *monitor) listen() {
 	}
 }
 
-// pressButton presses the power button each time something is received, and
-// once when button is closed.
-func (m *monitor) pressButton(button <-chan struct{}) {
+// pressButton presses the power button, with command, each time something is
+// received, and once when button is closed.
+func (m *monitor) pressButton(button <-chan struct{}, command string) {
 	for {
 		select {
 		case _, more := <-button:
@@ -109,7 +109,7 @@ func (m *monitor) pressButton(button <-chan struct{}) {
 			m.end.pressed = true
 			m.mu.Unlock()
 			// Should QEMU be gone, there is no machine left to power off.
-			if err := m.execute("system_powerdown"); err != nil || !more {
+			if err := m.send(command); err != nil || !more {
 				return
 			}
 		case <-m.done:

@@ -80,7 +80,7 @@ func (q QEMU) Run(ctx context.Context, m runner.Machine, stdin io.Reader, stdout
 		return fmt.Errorf("starting %s: %w", path, err)
 	}
 	go feed()
-	go control.pressButton(m.PowerDown)
+	go control.pressButton(m.PowerDown, powerButton(m))
 	err = cmd.Wait()
 	end := control.wait()
 	switch {
