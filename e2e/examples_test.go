@@ -14,7 +14,7 @@ var examples = map[string]struct {
 	shows string
 }{
 	"minimal":   {shows: "lkx: 1 service running"},
-	"redis":     {quick: true, shows: "lkx: 1 service running"},
+	"redis":     {quick: true, shows: "Ready to accept connections"},
 	"services":  {shows: "[web] 127.0.0.1       localhost"},
 	"site":      {shows: "[motd] Welcome."},
 	"static-ip": {shows: "inet 10.0.2.15/24"},

@@ -1,12 +1,10 @@
 package formats
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/lkx-os/lkx/exporters/fat"
 	"github.com/lkx-os/lkx/exporters/gpt"
@@ -17,6 +15,12 @@ import (
 
 // firmware is what a disk boots with.
 type firmware struct{ bios, efi bool }
+
+// laid is a disk that is laid out.
+type laid struct {
+	image *sparse.File
+	id    []byte // digest of what it boots
+}
 
 // both is BIOS and UEFI, as far as the architecture has them.
 var both = firmware{bios: true, efi: true}
@@ -36,7 +40,9 @@ const (
 // first MiB if it boots with BIOS, and one FAT partition with what is booted. The
 // kernel and the initrd are there once: as a UKI, out of which GRUB loads them by
 // their sectors, or, without UEFI, as files.
-func disk(in Input, with firmware) (*sparse.File, error) {
+//
+// Its size is a multiple of align bytes.
+func disk(in Input, with firmware, align int64) (*laid, error) {
 	with.bios = with.bios && in.Arch == "amd64"
 	l, err := load(in)
 	if err != nil {
@@ -54,8 +60,9 @@ func disk(in Input, with firmware) (*sparse.File, error) {
 	if in.Size != 0 && in.Size < size {
 		return nil, fmt.Errorf("a disk of %d bytes is too small: this one needs %d", in.Size, size)
 	}
+	size = (max(size, in.Size) + align - 1) / align * align
 	t := &gpt.Table{
-		ID: gpt.NewGUID(id, "disk"), Size: (max(size, in.Size) + partAlign - 1) / partAlign * partAlign, Active: !with.efi,
+		ID: gpt.NewGUID(id, "disk"), Size: size, Active: !with.efi,
 		Partitions: []gpt.Partition{{Type: gpt.BasicData, ID: gpt.NewGUID(id, "boot"), Name: "boot", Off: partAlign, Size: vol.Size()}},
 	}
 	if with.efi {
@@ -78,7 +85,7 @@ func disk(in Input, with firmware) (*sparse.File, error) {
 		out.Put(gpt.First, core)
 	}
 	out.PutFile(partAlign, vol)
-	return out, nil
+	return &laid{out, id}, nil
 }
 
 // grubDisk is GRUB's part of a disk: the master boot record's code, and the core
@@ -181,15 +188,4 @@ func identity(l *loaded) ([]byte, error) {
 		}
 	}
 	return h.Sum(nil), nil
-}
-
-// rawDisk writes a disk as it is.
-func rawDisk(with firmware, suffix string) func(context.Context, Input, *os.Root) error {
-	return func(_ context.Context, in Input, out *os.Root) error {
-		d, err := disk(in, with)
-		if err != nil {
-			return err
-		}
-		return save(out, in.Base+suffix, d)
-	}
 }

@@ -79,6 +79,15 @@ func Lookup(names string) ([]Format, error) {
 			out = append(out, All[i])
 		}
 	}
+	writer := map[string]string{}
+	for _, f := range out {
+		for _, file := range f.Files("BASE") {
+			if other := writer[file]; other != "" {
+				return nil, fmt.Errorf("formats %s and %s are both written as %s: build them one after the other", other, f.Name, file)
+			}
+			writer[file] = f.Name
+		}
+	}
 	return out, nil
 }
 

@@ -177,6 +177,8 @@ func (f *runFlags) file(m *runner.Machine, name string) error {
 		return usageError{fmt.Errorf("--boot %q is neither bios nor efi", f.boot)}
 	case f.attach != "" && f.attach != "disk" && f.attach != "cd":
 		return usageError{fmt.Errorf("--as %q is neither disk nor cd", f.attach)}
+	case f.boot == "bios" && m.Arch != "amd64":
+		return usageError{fmt.Errorf("%s has no BIOS", m.Arch)}
 	case isUKI && m.Firmware != "efi":
 		return usageError{errors.New("a UKI boots with --boot efi only")}
 	case isUKI:

@@ -61,9 +61,12 @@ func arguments(m runner.Machine, accel string) ([]string, error) {
 	// No boot ROM: nothing boots from the network, and QEMU's may be missing.
 	out = append(out, "-netdev", net, "-device", "virtio-net-pci,netdev=net,romfile=")
 	for i, d := range m.Disks {
-		drive, device, err := disk(i, d)
+		drive, device, err := disk(i, d, m.Arch)
 		if err != nil {
 			return nil, err
+		}
+		if d.CD && m.Arch == "arm64" {
+			out = append(out, "-device", "virtio-scsi-pci")
 		}
 		if i == 0 && m.Kernel == "" {
 			device += ",bootindex=0"
@@ -74,9 +77,11 @@ func arguments(m runner.Machine, accel string) ([]string, error) {
 }
 
 // hasPowerKey tells whether the power button of m is a key of its keyboard. An
-// arm64 machine without firmware has no ACPI, and its button is a GPIO that the
+// arm64 machine without UEFI has no ACPI, and its button is a GPIO that the
 // device tree tells of; kernels for clouds have no driver for that (gpio-keys).
-func hasPowerKey(m runner.Machine) bool { return m.Arch == "arm64" && m.Kernel != "" }
+func hasPowerKey(m runner.Machine) bool {
+	return m.Arch == "arm64" && m.Kernel != "" && m.Firmware != "efi"
+}
 
 // powerButton is the command that presses the power button of m.
 func powerButton(m runner.Machine) string {
@@ -99,7 +104,7 @@ func cpu(arch, accel string) string {
 }
 
 // disk is the image and the device of the i-th disk.
-func disk(i int, d runner.Disk) (drive, device string, err error) {
+func disk(i int, d runner.Disk, arch string) (drive, device string, err error) {
 	format, err := diskFormat(d)
 	if err != nil {
 		return "", "", err
@@ -110,7 +115,7 @@ func disk(i int, d runner.Disk) (drive, device string, err error) {
 	}
 	drive = fmt.Sprintf("if=none,id=disk%d,file=%s,format=%s", i, escape(path), format)
 	if d.CD {
-		return drive + ",media=cdrom,read-only=on", fmt.Sprintf("%s,drive=disk%d", cdDevice, i), nil
+		return drive + ",media=cdrom,read-only=on", fmt.Sprintf("%s,drive=disk%d", cdDevices[arch], i), nil
 	}
 	if d.ReadOnly {
 		drive += ",read-only=on"

@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// cdDevice is a CD drive on the machine's own controller, as firmware and
-// guests know it.
-const cdDevice = "ide-cd"
+// cdDevices are CD drives: on the machine's own controller, or, where it has
+// none, on a virtio one.
+var cdDevices = map[string]string{"amd64": "ide-cd", "arm64": "scsi-cd"}
 
 // A flash is UEFI's code and the store of its variables, two files side by side.
 type flash struct{ dir, code, vars string }
