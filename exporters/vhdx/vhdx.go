@@ -7,7 +7,6 @@
 package vhdx
 
 import (
-	"encoding/binary"
 	"fmt"
 
 	"github.com/lkx-os/lkx/internal/sparse"
@@ -27,9 +26,9 @@ const (
 	header2Offset  = 128 * kib
 	regions1Offset = 192 * kib
 	regions2Offset = 256 * kib
-	logOffset      = 1 * mib // 2.3, 1 MiB
-	metadataOffset = 2 * mib // 2.6, 1 MiB
-	tableOffset    = 3 * mib // 2.5, the block allocation table
+	logOffset      = 1 * mib  // 2.3, 1 MiB
+	metadataOffset = 2 * mib  // 2.6, 1 MiB
+	tableOffset    = 3 * mib  // 2.5, the block allocation table
 	itemsOffset    = 64 * kib // of the metadata items, in their region
 
 	minBlock     = 1 * mib
@@ -66,7 +65,7 @@ func New(disk *sparse.File, o Options) (*sparse.File, error) {
 	// 2.5: after the entries of each chunk's blocks comes one for its sector
 	// bitmap, which only disks with a parent have.
 	set := func(i int64, entry uint64) {
-		binary.LittleEndian.PutUint64(table[(i+i/chunkRatio(block))*8:], entry)
+		le.PutUint64(table[(i+i/chunkRatio(block))*8:], entry)
 	}
 	for i := range ceil(size, block) {
 		set(i, blockZero)
