@@ -18,11 +18,11 @@ const (
 	// windowBits -12 ("Compressed Clusters Descriptor").
 	window = 1 << 12
 
-	compressed  = 1 << 62                      // in an L2 entry
-	sectorsFrom = 62 - (clusterBits - 8)       // "Compressed Clusters Descriptor": x
-	bufferSize  = 1 << 20                      // of what is written
-	ahead       = 4                            // clusters in memory for each worker
-	maxWorkers  = bufferSize / clusterSize * 4 // more would only take memory
+	compressed  = 1 << 62                // in an L2 entry
+	sectorsFrom = 62 - (clusterBits - 8) // "Compressed Clusters Descriptor": x
+	bufferSize  = 1 << 20                // of what is written
+	ahead       = 4                      // clusters in memory for each worker
+	maxWorkers  = 64                     // more would only take memory
 )
 
 var zeros [clusterSize]byte
@@ -64,6 +64,7 @@ func WriteCompressed(ctx context.Context, w io.WriteSeeker, disk *sparse.File, w
 	if err != nil {
 		return err
 	}
+	defer head.Close()
 	if _, err := io.Copy(w, head); err != nil {
 		return fmt.Errorf("writing the image: %w", err)
 	}

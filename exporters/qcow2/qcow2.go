@@ -126,15 +126,15 @@ func (l *layout) image(entries []uint64, counts []uint16) *sparse.File {
 	image.Put(l.refBlocks(), bigEndian(counts))
 
 	l1, l2 := make([]uint64, l.l1), make([]uint64, int64(len(l.l2))*l2Entries)
-	for i, at := range l.l2 {
-		l1[at] = copied | uint64(l.l2Tables()) + uint64(i)*clusterSize
+	for i, entry := range l.l2 {
+		l1[entry] = copied | uint64(l.l2Tables()) + uint64(i)*clusterSize
 	}
-	table0 := -1 // L2 table of the last cluster
+	at := int64(0) // the L2 table of the cluster
 	l.each(func(i, cluster int64) {
-		if table0 < 0 || l.l2[table0] != cluster/l2Entries {
-			table0++
+		if l.l2[at] != cluster/l2Entries {
+			at++
 		}
-		l2[int64(table0)*l2Entries+cluster%l2Entries] = entries[i]
+		l2[at*l2Entries+cluster%l2Entries] = entries[i]
 	})
 	image.Put(l.l1Table(), bigEndian(l1))
 	image.Put(l.l2Tables(), bigEndian(l2))
