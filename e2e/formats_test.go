@@ -12,12 +12,12 @@ import (
 
 // groups are all formats; those of a group have files of different names.
 var groups = []string{
-	"kernel+initrd,tar-kernel-initrd,uki,raw,raw-bios,raw-efi,qcow2,qcow2-efi,vhd,vmdk,ova,aws,gcp,tar",
+	"kernel+initrd,tar-kernel-initrd,uki,raw,raw-bios,raw-efi,qcow2,qcow2-efi,vhd,vhdx,vmdk,ova,aws,gcp,tar",
 	"qcow2-bios,dynamic-vhd",
 }
 
-// disks are those that hold what os.img holds, with QEMU's name of the format.
-var sameDisks = map[string]string{"os.qcow2": "qcow2", "os.vhd": "vpc", "os.vmdk": "vmdk", "os.raw": "raw", "bios/os.vhd": "vpc"}
+// sameDisks are those that hold what os.img holds, with QEMU's name of the format.
+var sameDisks = map[string]string{"os.qcow2": "qcow2", "os.vhd": "vpc", "os.vhdx": "vhdx", "os.vmdk": "vmdk", "os.raw": "raw", "bios/os.vhd": "vpc"}
 
 // boots are what is booted, with which firmware, and how it is attached.
 var boots = []struct {
@@ -36,6 +36,7 @@ var boots = []struct {
 	{false, "bios/os.qcow2", "bios"},
 	{false, "os.vhd", "bios"},
 	{false, "bios/os.vhd", "efi"},
+	{false, "os.vhdx", "bios"},
 	{true, "os.vmdk", "bios"},
 	{false, "os.raw", "efi"},
 	{false, "disk.raw", "bios"},

@@ -112,6 +112,7 @@ func (b *BuildKit) options(r *Request, out string) (*client.SolveOpt, error) {
 		"platform":                             r.Platform,
 		"build-arg:" + frontend.ArgFormat:      strings.Join(formats, ","),
 		"build-arg:" + frontend.ArgCompression: r.Compression,
+		"build-arg:" + frontend.ArgSize:        size(r.Size),
 		"build-arg:SOURCE_DATE_EPOCH":          strconv.FormatInt(r.Epoch, 10),
 	}
 	maps.DeleteFunc(attrs, func(_, v string) bool { return v == "" })
@@ -124,6 +125,14 @@ func (b *BuildKit) options(r *Request, out string) (*client.SolveOpt, error) {
 		Session:       []session.Attachable{auth},
 		Exports:       []client.ExportEntry{{Type: client.ExporterLocal, OutputDir: out}},
 	}, nil
+}
+
+// size is a number of bytes as the frontend reads it, "" for none.
+func size(n int64) string {
+	if n == 0 {
+		return ""
+	}
+	return strconv.FormatInt(n, 10)
 }
 
 // toolchain sends this program to the daemon, which keeps it by its contents.

@@ -26,6 +26,7 @@ type Request struct {
 	Base        string // base name of the files
 	Out         string // directory for the files; made if there is none
 	Compression string // of the initrd; "" is the default
+	Size        int64  // least size of a disk, in bytes; 0 is as large as its content
 	Epoch       int64  // seconds since 1970, the time of every file
 
 	// Status is told of the progress, in BuildKit's terms; nil is not.

@@ -79,7 +79,7 @@ type local struct {
 }
 
 func (b *local) run(ctx context.Context) error {
-	in := formats.Input{Base: b.Base, Arch: arch(b.Platform), Epoch: b.Epoch}
+	in := formats.Input{Base: b.Base, Arch: arch(b.Platform), Size: b.Size, Epoch: b.Epoch}
 	need := formats.NeedsOf(b.Formats)
 	trees, err := b.trees(ctx)
 	if err != nil {

@@ -144,7 +144,7 @@ func (w *worker) rootdirs(ctx context.Context) error {
 }
 
 func (w *worker) artifacts(ctx context.Context) error {
-	in := formats.Input{Base: w.job.Base, Arch: w.job.Arch, Epoch: w.job.Epoch}
+	in := formats.Input{Base: w.job.Base, Arch: w.job.Arch, Size: w.job.Size, Epoch: w.job.Epoch}
 	var err error
 	if w.job.Boot != nil {
 		if in.Boot, err = w.tree(ctx, *w.job.Boot); err != nil {

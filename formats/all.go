@@ -89,6 +89,14 @@ var All = []Format{
 		Write:  wrapped(both, ".vhd", dynamicVHD),
 	},
 	{
+		Name:   "vhdx",
+		Doc:    "a disk for Hyper-V since 2012",
+		Arches: []string{"amd64", "arm64"},
+		Needs:  booted,
+		Files:  suffixes(".vhdx"),
+		Write:  wrapped(both, ".vhdx", newerVHD),
+	},
+	{
 		Name:   "vmdk",
 		Doc:    "a stream-optimized disk for VMware",
 		Arches: []string{"amd64", "arm64"},

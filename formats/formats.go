@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/lkx-os/lkx/internal/sparse"
@@ -109,6 +110,20 @@ func (f *Format) Check(arch string, kernel bool) error {
 		return fmt.Errorf("format %s needs a kernel, and the manifest has none", f.Name)
 	}
 	return nil
+}
+
+// ParseSize reads a size of a disk: bytes, or with K, M, G or T, which count by
+// 1,024.
+func ParseSize(s string) (int64, error) {
+	number, shift := s, 0
+	if i := strings.IndexAny("KMGT", s[max(0, len(s)-1):]); s != "" && i >= 0 {
+		number, shift = s[:len(s)-1], 10*(i+1)
+	}
+	n, err := strconv.ParseInt(number, 10, 64)
+	if err != nil || n <= 0 || n > 1<<62>>shift {
+		return 0, fmt.Errorf("%q is not a size; write 512M or 4G", s)
+	}
+	return n << shift, nil
 }
 
 // create writes one file of out with what write gives.

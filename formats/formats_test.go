@@ -208,6 +208,38 @@ func TestSegment(t *testing.T) {
 	}
 }
 
+func TestParseSize(t *testing.T) {
+	for in, want := range map[string]int64{"1": 1, "512M": 512 << 20, "4G": 4 << 30, "2T": 2 << 40, "64K": 64 << 10} {
+		if got, err := ParseSize(in); err != nil || got != want {
+			t.Errorf("%s is %d, %v", in, got, err)
+		}
+	}
+	for _, bad := range []string{"", "G", "-1", "0", "1.5G", "4GB", "9999999T"} {
+		if n, err := ParseSize(bad); err == nil {
+			t.Errorf("%q is %d", bad, n)
+		}
+	}
+	if _, err := Lookup("vhd,dynamic-vhd"); err == nil || !strings.Contains(err.Error(), "both written as BASE.vhd") {
+		t.Errorf("two formats of one name: %v", err)
+	}
+}
+
+func TestDiskSize(t *testing.T) {
+	in := input(t)
+	in.Code = component(t, "bootblobs")
+	for want, size := range map[int64]int64{5 << 20: 0, 100<<20 + 1<<20: 100<<20 + 1} {
+		in.Size = size
+		d, err := disk(in, both, partAlign)
+		if err != nil || d.image.Size() != want {
+			t.Errorf("size %d: %v", size, err)
+		}
+	}
+	in.Size = 1 << 20
+	if _, err := disk(in, both, partAlign); err == nil || !strings.Contains(err.Error(), "this one needs 5242880") {
+		t.Errorf("too small a disk: %v", err)
+	}
+}
+
 func TestLookup(t *testing.T) {
 	list, err := Lookup("tar, kernel+initrd,tar")
 	if err != nil || len(list) != 2 || list[0].Name != "tar" || list[1].Name != "kernel+initrd" {

@@ -9,6 +9,7 @@ import (
 	"github.com/lkx-os/lkx/exporters/ova"
 	"github.com/lkx-os/lkx/exporters/qcow2"
 	"github.com/lkx-os/lkx/exporters/vhd"
+	"github.com/lkx-os/lkx/exporters/vhdx"
 	"github.com/lkx-os/lkx/exporters/vmdk"
 	"github.com/lkx-os/lkx/internal/sparse"
 )
@@ -47,6 +48,11 @@ func fixedVHD(disk *sparse.File, in Input, id [16]byte) (*sparse.File, error) {
 
 func dynamicVHD(disk *sparse.File, in Input, id [16]byte) (*sparse.File, error) {
 	return vhd.Dynamic(disk, vhd.Options{UUID: id, Epoch: in.Epoch})
+}
+
+func newerVHD(disk *sparse.File, _ Input, id [16]byte) (*sparse.File, error) {
+	own := func(name string) [16]byte { return gpt.NewGUID(id[:], name) }
+	return vhdx.New(disk, vhdx.Options{FileWrite: own("file"), DataWrite: own("data"), Page83: own("page 83")})
 }
 
 // vmwareDisk writes a stream-optimized VMDK.

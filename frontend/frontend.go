@@ -165,7 +165,7 @@ func (b *build) graph(ctx context.Context, pl *plan.Plan, p ocispec.Platform, r 
 		return llbgen.RootFS(pl, o), nil
 	}
 	need := formats.NeedsOf(b.options.formats)
-	a := llbgen.Artifacts{Base: b.base(r.m), Arch: p.Architecture, Kernel: need.Kernel, Initrd: need.Initrd, Root: need.Root}
+	a := llbgen.Artifacts{Base: b.base(r.m), Arch: p.Architecture, Size: b.options.size, Kernel: need.Kernel, Initrd: need.Initrd, Root: need.Root}
 	for _, f := range b.options.formats {
 		a.Formats = append(a.Formats, f.Name)
 	}

@@ -18,12 +18,13 @@ const (
 	ArgFormat      = "FORMAT"      // formats, separated by commas
 	ArgName        = "NAME"        // base name of the files
 	ArgCompression = "COMPRESSION" // of the initrd
+	ArgSize        = "SIZE"        // least size of disks: bytes, or with K, M, G or T
 	argEpoch       = "SOURCE_DATE_EPOCH"
 	argCopies      = "LKX_NO_MERGE" // merges root file systems by copying, as old daemons must
 )
 
 // buildOptions are the build arguments that are ours.
-var buildOptions = []string{ArgFormat, ArgName, ArgCompression, argEpoch, argCopies}
+var buildOptions = []string{ArgFormat, ArgName, ArgCompression, ArgSize, argEpoch, argCopies}
 
 // TargetRootFS asks for the root file system itself: for --output type=tar,
 // type=oci and type=image.
@@ -37,6 +38,7 @@ type options struct {
 	args        map[string]string // for the manifest
 	spare       map[string]string // for us, unless the manifest wants them
 	compression string
+	size        int64 // bytes
 	epoch       int64
 	copies      bool
 }
@@ -61,6 +63,13 @@ func parseOptions(bc *dockerui.Client) (options, error) {
 			return options{}, fmt.Errorf("%s %q is not a number of seconds since 1970", argEpoch, v)
 		}
 		o.epoch = n
+	}
+	if v := args[ArgSize]; v != "" {
+		n, err := formats.ParseSize(v)
+		if err != nil {
+			return options{}, fmt.Errorf("%s: %w", ArgSize, err)
+		}
+		o.size = n
 	}
 	names := args[ArgFormat]
 	switch {

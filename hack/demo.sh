@@ -20,7 +20,8 @@ step "install the packages that are missing (hack/deps.sh)" hack/deps.sh demo
 step "build buildkitd, buildx and a registry into .build/bin (hack/tools.sh)" hack/tools.sh
 step "build lkx into .build/bin (make build)" make --no-print-directory build
 step "start buildkitd and the registry (hack/daemon.sh)" hack/daemon.sh start
-step "build the frontend and the component images into .build/images (make images)" make --no-print-directory images
+step "build the frontend and the component images into .build/images (make images)" \
+  env LKX_PLATFORMS="linux/$(go env GOHOSTARCH)" make --no-print-directory images
 step "build examples/minimal.yml: lkx build --layout .build/images -o .build/demo" \
   "$BIN/lkx" build --layout .build/images --store .build/store -o .build/demo examples/minimal.yml
 step "boot it until the service speaks, and power it off: lkx run --expect" \

@@ -48,3 +48,4 @@ done
 printf '{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[%s]}\n' "$index" >"$layout/index.json"
 chmod -R a+rX "$layout"
 rm -rf "$BUILD/images" && mv "$layout" "$BUILD/images"
+echo "${LKX_PLATFORMS:-all}" >"$BUILD/images.platforms"

@@ -37,13 +37,14 @@ type Options struct {
 type Artifacts struct {
 	Base                 string   // base name
 	Arch                 string   // GOARCH of the system
+	Size                 int64    // least size of a disk, in bytes
 	Formats              []string // names
 	Kernel, Initrd, Root bool     // what the formats are made from
 }
 
 // Export is the graph whose result holds the files of a, and nothing else.
 func Export(p *plan.Plan, a Artifacts, o Options) llb.State {
-	job := &plan.Job{Make: plan.JobArtifacts, Arch: a.Arch, Epoch: o.Epoch, Formats: a.Formats, Base: a.Base, Code: p.Code}
+	job := &plan.Job{Make: plan.JobArtifacts, Arch: a.Arch, Epoch: o.Epoch, Formats: a.Formats, Base: a.Base, Size: a.Size, Code: p.Code}
 	if a.Kernel || a.Root {
 		job.Boot = p.Boot
 	}

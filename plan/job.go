@@ -14,6 +14,7 @@ type Job struct {
 	Compression string   `json:"compression,omitempty"` // of segments
 	Formats     []string `json:"formats,omitempty"`     // of artifacts
 	Base        string   `json:"base,omitempty"`        // base name of artifacts
+	Size        int64    `json:"size,omitempty"`        // least size of a disk, in bytes
 	Boot        *Step    `json:"boot,omitempty"`
 	Code        *Step    `json:"code,omitempty"`
 	Steps       []Step   `json:"steps,omitempty"`

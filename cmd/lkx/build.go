@@ -29,6 +29,7 @@ type buildFlags struct {
 	name        string
 	builder     string
 	compression string
+	size        string
 	progress    string
 }
 
@@ -62,6 +63,7 @@ before it. SOURCE_DATE_EPOCH, in the environment, is the time of every file in
 the artifacts; the default is 0.`,
 		Example: `  lkx build os.yml                          # os-kernel, os-initrd.img, os-cmdline
   lkx build -f tar -o out os.yml            # out/os.tar
+  lkx build -f qcow2,uki --size 4G os.yml   # os.qcow2 of 4 GiB, os.efi
   lkx build --platform linux/arm64 os.yml
   lkx build --arg VERSION=1.2 os.yml        # ${VERSION} in the manifest is 1.2
   lkx build base.yml site.yml               # site.yml merged over base.yml
@@ -79,6 +81,7 @@ the artifacts; the default is 0.`,
 	c.Flags().StringVar(&f.name, "name", "", "base `NAME` of the files (default: that of the manifest)")
 	c.Flags().StringVar(&f.builder, "builder", "local", "who builds: local, docker, or the `ADDRESS` of a BuildKit")
 	c.Flags().StringVar(&f.compression, "compression", formats.Compressions[0], "how the initrd is compressed: "+strings.Join(formats.Compressions, " or "))
+	c.Flags().StringVar(&f.size, "size", "", "least `SIZE` of disks, such as 4G (default: as large as their content)")
 	c.Flags().StringVar(&f.progress, "progress", "auto", "how progress is shown: auto, tty, plain, rawjson or quiet")
 	_ = c.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(formats.Names(), cobra.ShellCompDirectiveNoFileComp))
 	return c
@@ -129,6 +132,11 @@ func (f *buildFlags) request(ctx context.Context, manifests []string, stdin io.R
 		return r, err
 	}
 	r.Formats, r.Out, r.Compression = list, f.out, f.compression
+	if f.size != "" {
+		if r.Size, err = formats.ParseSize(f.size); err != nil {
+			return r, usageError{fmt.Errorf("--size: %w", err)}
+		}
+	}
 	r.Base = cmp.Or(f.name, baseName(manifests[len(manifests)-1]))
 	if strings.ContainsAny(r.Base, "/\x00") || r.Base == "." || r.Base == ".." {
 		return r, usageError{fmt.Errorf("%q cannot be the base name of files", r.Base)}
