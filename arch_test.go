@@ -19,6 +19,7 @@ var arrows = []struct{ pkg, may string }{
 	{".", ""},
 	{"internal/source", ""},
 	{"internal/golden", ""},
+	{"internal/judge", ""},
 	{"internal/sparse", ""},
 	{"internal/schemagen", ""},
 	{"tree", ""},

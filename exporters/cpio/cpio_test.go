@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/lkx-os/lkx/internal/judge"
 	"github.com/lkx-os/lkx/tree"
 )
 
@@ -47,12 +48,7 @@ func everything(t *testing.T) tree.Tree {
 
 // TestByJudge lists and unpacks an archive with cpio(1).
 func TestByJudge(t *testing.T) {
-	if _, err := exec.LookPath("cpio"); err != nil {
-		if os.Getenv("LKX_TEST_E2E") != "" {
-			t.Fatal(err)
-		}
-		t.Skip("cpio(1) is not installed")
-	}
+	judge.Need(t, "cpio")
 	var buf bytes.Buffer
 	if err := Write(&buf, everything(t), 86400); err != nil {
 		t.Fatal(err)

@@ -5,31 +5,13 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/lkx-os/lkx/internal/judge"
 	"github.com/lkx-os/lkx/internal/sparse"
 )
-
-// judge runs an independent program, which must succeed.
-func judge(t *testing.T, name string, args ...string) string {
-	t.Helper()
-	if _, err := exec.LookPath(name); err != nil {
-		if os.Getenv("LKX_TEST_E2E") != "" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
-	cmd := exec.Command(name, args...)
-	cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8", "MTOOLS_SKIP_CHECK=1")
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s %v: %v\n%s", name, args, err, out)
-	}
-	return string(out)
-}
 
 // saved is a volume as a file.
 func saved(t testing.TB, v *Volume) string {
@@ -110,7 +92,7 @@ func TestVolumes(t *testing.T) {
 				t.Errorf("FAT%d of %d bytes", v.Bits, v.Image.Size())
 			}
 			img := saved(t, v)
-			if out := judge(t, "fsck.fat", "-n", "-v", img); strings.Contains(out, "ifferences") || strings.Contains(out, "rong") || strings.Contains(out, "nvalid") {
+			if out := judge.Run(t, "fsck.fat", "-n", "-v", img); strings.Contains(out, "ifferences") || strings.Contains(out, "rong") || strings.Contains(out, "nvalid") {
 				t.Errorf("fsck.fat: %s", out)
 			}
 			check(t, img, v, x.files)
@@ -138,7 +120,7 @@ func check(t *testing.T, img string, v *Volume, files []File) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := judge(t, "mtype", "-i", img, "::/"+f.Path); got != string(want) {
+		if got := judge.Run(t, "mtype", "-i", img, "::/"+f.Path); got != string(want) {
 			t.Errorf("mtype %s: %d bytes, want %d", f.Path, len(got), len(want))
 		}
 		got := make([]byte, len(want))
@@ -172,13 +154,13 @@ func TestListing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := judge(t, "mdir", "-/", "-b", "-i", saved(t, v), "::")
+	out := judge.Run(t, "mdir", "-/", "-b", "-i", saved(t, v), "::")
 	for _, f := range names {
 		if !strings.Contains(out, "::/"+f.Path+"\n") {
 			t.Errorf("mdir does not list %s:\n%s", f.Path, out)
 		}
 	}
-	out = judge(t, "mdir", "-i", saved(t, v), "::")
+	out = judge.Run(t, "mdir", "-i", saved(t, v), "::")
 	for _, want := range []string{"LKX OS", "CAFE-1234", "2023-11-14"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("mdir shows no %s:\n%s", want, out)

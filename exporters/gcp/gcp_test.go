@@ -8,13 +8,13 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/lkx-os/lkx/internal/judge"
 	"github.com/lkx-os/lkx/internal/sparse"
 )
 
@@ -80,31 +80,9 @@ func write(t testing.TB, disk *sparse.File) []byte {
 	return buf.Bytes()
 }
 
-func judge(t *testing.T, name string) {
-	t.Helper()
-	if _, err := exec.LookPath(name); err != nil {
-		if os.Getenv("LKX_TEST_E2E") != "" {
-			t.Fatal(err)
-		}
-		t.Skip(name + " is not installed")
-	}
-}
-
-// run runs a program without variables that would change what it prints.
-func run(t *testing.T, stdin []byte, name string, args ...string) string {
-	t.Helper()
-	cmd := exec.Command(name, args...)
-	cmd.Stdin, cmd.Env = bytes.NewReader(stdin), []string{"TZ=UTC", "LC_ALL=C", "PATH=" + os.Getenv("PATH")}
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s %v: %v\n%s", name, args, err, out)
-	}
-	return string(out)
-}
-
 // TestByTar lists and unpacks images with GNU tar.
 func TestByTar(t *testing.T) {
-	judge(t, "tar")
+	judge.Need(t, "tar")
 	for name, disk := range disks() {
 		t.Run(name, func(t *testing.T) {
 			img := write(t, disk)
@@ -113,11 +91,11 @@ func TestByTar(t *testing.T) {
 				size = "1073741824"
 			}
 			want := "-rw-r--r-- 0/0 " + size + " 2023-11-14 22:13:20 disk.raw"
-			if got := strings.Join(strings.Fields(run(t, img, "tar", "-tvz", "--full-time")), " "); got != want {
+			if got := strings.Join(strings.Fields(judge.Feed(t, img, "tar", "-tvz", "--full-time")), " "); got != want {
 				t.Errorf("tar lists %q, want %q", got, want)
 			}
 			dir := t.TempDir()
-			if out := run(t, img, "tar", "-xzS", "-C", dir); out != "" {
+			if out := judge.Feed(t, img, "tar", "-xzS", "-C", dir); out != "" {
 				t.Errorf("tar says %s", out)
 			}
 			compare(t, filepath.Join(dir, member), disk)
@@ -159,7 +137,7 @@ func compare(t *testing.T, name string, disk *sparse.File) {
 // TestSameAsTar has GNU tar archive the same file: but for the zeros that it
 // adds to make whole records, the bytes are the same.
 func TestSameAsTar(t *testing.T) {
-	judge(t, "tar")
+	judge.Need(t, "tar")
 	for _, n := range []int{0, 3, 4, 5, 24, 25, 26, 46, 47} {
 		disk := pieces(n, 8<<20, n%2 == 0)
 		dir := t.TempDir()
@@ -170,7 +148,7 @@ func TestSameAsTar(t *testing.T) {
 		if err := errors.Join(disk.Save(f), f.Close()); err != nil {
 			t.Fatal(err)
 		}
-		want := run(t, nil, "tar", "-cS", "--format=oldgnu", "--hole-detection=raw", "--numeric-owner", "--owner=0",
+		want := judge.Feed(t, nil, "tar", "-cS", "--format=oldgnu", "--hole-detection=raw", "--numeric-owner", "--owner=0",
 			"--group=0", "--mode=0644", "--mtime=@1700000000", "-C", dir, member)
 		var got bytes.Buffer
 		if err := archive(&got, disk, epoch); err != nil {

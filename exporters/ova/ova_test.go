@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -16,6 +15,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/lkx-os/lkx/internal/judge"
 )
 
 const capacity = 3 << 20
@@ -40,31 +41,13 @@ func write(t *testing.T, disk io.ReadSeeker, o Options) []byte {
 	return buf.Bytes()
 }
 
-// run runs a program, which must be there for the full tests.
-func run(t *testing.T, stdin []byte, name string, args ...string) string {
-	t.Helper()
-	if _, err := exec.LookPath(name); err != nil {
-		if os.Getenv("LKX_TEST_E2E") != "" {
-			t.Fatal(err)
-		}
-		t.Skip(name + " is not installed")
-	}
-	cmd := exec.Command(name, args...)
-	cmd.Stdin, cmd.Env = bytes.NewReader(stdin), []string{"TZ=UTC", "LC_ALL=C", "PATH=" + os.Getenv("PATH")}
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s %v: %v\n%s", name, args, err, out)
-	}
-	return string(out)
-}
-
 // TestByJudges unpacks an OVA with tar and has other tools look at its files.
 func TestByJudges(t *testing.T) {
 	ova := write(t, bytes.NewReader(vmdk()), machine)
 	dir := t.TempDir()
-	ovf := run(t, ova, "tar", "-xO", "red.is-1.ovf")
+	ovf := judge.Feed(t, ova, "tar", "-xO", "red.is-1.ovf")
 	var got []string
-	for line := range strings.Lines(run(t, ova, "tar", "-tv", "--full-time")) {
+	for line := range strings.Lines(judge.Feed(t, ova, "tar", "-tv", "--full-time")) {
 		got = append(got, strings.Join(strings.Fields(line), " "))
 	}
 	want := []string{
@@ -78,10 +61,10 @@ func TestByJudges(t *testing.T) {
 	if magic := string(ova[257:265]); magic != "ustar\x0000" {
 		t.Errorf("the archive's magic is %q", magic)
 	}
-	run(t, ova, "tar", "-x", "-C", dir)
+	judge.Feed(t, ova, "tar", "-x", "-C", dir)
 	var mf strings.Builder
 	for _, name := range []string{"red.is-1.ovf", "red.is-1-disk1.vmdk"} {
-		sum, _, _ := strings.Cut(run(t, nil, "sha256sum", filepath.Join(dir, name)), " ")
+		sum, _, _ := strings.Cut(judge.Feed(t, nil, "sha256sum", filepath.Join(dir, name)), " ")
 		fmt.Fprintf(&mf, "SHA256(%s)= %s\n", name, sum)
 	}
 	if text, err := os.ReadFile(filepath.Join(dir, "red.is-1.mf")); err != nil || string(text) != mf.String() {
@@ -90,7 +73,7 @@ func TestByJudges(t *testing.T) {
 	if disk, err := os.ReadFile(filepath.Join(dir, "red.is-1-disk1.vmdk")); err != nil || !bytes.Equal(disk, vmdk()) {
 		t.Errorf("the disk is another (%v)", err)
 	}
-	run(t, []byte(ovf), "xmllint", "--noout", "-")
+	judge.Feed(t, []byte(ovf), "xmllint", "--noout", "-")
 }
 
 // envelope is what an importer reads.
@@ -142,7 +125,7 @@ func (i item) field(name string) string {
 
 func parse(t *testing.T, ova []byte) envelope {
 	t.Helper()
-	ovf := []byte(run(t, ova, "tar", "-xO", "red.is-1.ovf"))
+	ovf := []byte(judge.Feed(t, ova, "tar", "-xO", "red.is-1.ovf"))
 	var env envelope
 	var parts struct {
 		All []struct{ XMLName xml.Name } `xml:",any"`
@@ -238,7 +221,7 @@ func TestQEMUDisk(t *testing.T) {
 	if err := os.WriteFile(raw, bytes.Repeat([]byte("0123456789abcdef"), capacity/16), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	run(t, nil, "qemu-img", "convert", "-O", "vmdk", "-o", "subformat=streamOptimized", raw, img)
+	judge.Feed(t, nil, "qemu-img", "convert", "-O", "vmdk", "-o", "subformat=streamOptimized", raw, img)
 	disk, err := os.Open(img)
 	if err != nil {
 		t.Fatal(err)
@@ -248,9 +231,9 @@ func TestQEMUDisk(t *testing.T) {
 	if got := parse(t, ova).Disk.Capacity; got != strconv.Itoa(capacity) {
 		t.Errorf("the capacity is %s", got)
 	}
-	run(t, ova, "tar", "-x", "-C", dir)
-	run(t, nil, "qemu-img", "check", filepath.Join(dir, "red.is-1-disk1.vmdk"))
-	run(t, nil, "qemu-img", "compare", filepath.Join(dir, "red.is-1-disk1.vmdk"), raw)
+	judge.Feed(t, ova, "tar", "-x", "-C", dir)
+	judge.Feed(t, nil, "qemu-img", "check", filepath.Join(dir, "red.is-1-disk1.vmdk"))
+	judge.Feed(t, nil, "qemu-img", "compare", filepath.Join(dir, "red.is-1-disk1.vmdk"), raw)
 }
 
 func TestRefuses(t *testing.T) {

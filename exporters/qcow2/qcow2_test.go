@@ -9,11 +9,11 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/lkx-os/lkx/internal/judge"
 	"github.com/lkx-os/lkx/internal/sparse"
 )
 
@@ -62,21 +62,6 @@ func disks() map[string]diskTest {
 	}
 }
 
-func qemuImg(t *testing.T, args ...string) string {
-	t.Helper()
-	if _, err := exec.LookPath("qemu-img"); err != nil {
-		if os.Getenv("LKX_TEST_E2E") != "" {
-			t.Fatal(err)
-		}
-		t.Skip("qemu-img(1) is not installed")
-	}
-	out, err := exec.Command("qemu-img", args...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("qemu-img %v: %v\n%s", args, err, out)
-	}
-	return string(out)
-}
-
 func create(t testing.TB, name string) *os.File {
 	t.Helper()
 	f, err := os.Create(filepath.Join(t.TempDir(), name))
@@ -96,8 +81,8 @@ func save(t testing.TB, f *sparse.File, name string) string {
 	return out.Name()
 }
 
-// judge has qemu-img check image, and compare it with disk.
-func judge(t *testing.T, image string, disk *sparse.File, allocated, deflated int) {
+// agree has qemu-img check image, and compare it with disk.
+func agree(t *testing.T, image string, disk *sparse.File, allocated, deflated int) {
 	t.Helper()
 	var info struct {
 		Format string
@@ -107,22 +92,22 @@ func judge(t *testing.T, image string, disk *sparse.File, allocated, deflated in
 		Allocated  int `json:"allocated-clusters"`
 		Compressed int `json:"compressed-clusters"`
 	}
-	if err := json.Unmarshal([]byte(qemuImg(t, "info", "--output=json", image)), &info); err != nil {
+	if err := json.Unmarshal([]byte(judge.Run(t, "qemu-img", "info", "--output=json", image)), &info); err != nil {
 		t.Fatal(err)
 	}
 	if info.Format != "qcow2" || info.Size != disk.Size() {
 		t.Errorf("qemu-img sees %+v, want qcow2 of %d bytes", info, disk.Size())
 	}
-	if err := json.Unmarshal([]byte(qemuImg(t, "check", "--output=json", image)), &check); err != nil {
+	if err := json.Unmarshal([]byte(judge.Run(t, "qemu-img", "check", "--output=json", image)), &check); err != nil {
 		t.Fatal(err)
 	}
 	if check.Allocated != allocated || check.Compressed != deflated {
 		t.Errorf("qemu-img counts %+v, want %d and %d", check, allocated, deflated)
 	}
 	raw, back := save(t, disk, "raw"), filepath.Join(t.TempDir(), "back")
-	qemuImg(t, "compare", "-f", "raw", "-F", "qcow2", raw, image)
-	qemuImg(t, "convert", "-O", "raw", image, back)
-	qemuImg(t, "compare", "-f", "raw", "-F", "raw", raw, back)
+	judge.Run(t, "qemu-img", "compare", "-f", "raw", "-F", "qcow2", raw, image)
+	judge.Run(t, "qemu-img", "convert", "-O", "raw", image, back)
+	judge.Run(t, "qemu-img", "compare", "-f", "raw", "-F", "raw", raw, back)
 }
 
 func read(t *testing.T, name string) []byte {
@@ -145,7 +130,7 @@ func TestByJudge(t *testing.T) {
 				}
 				images = append(images, save(t, image, "image"))
 			}
-			judge(t, images[0], disk.File, disk.clusters, 0)
+			agree(t, images[0], disk.File, disk.clusters, 0)
 			if !bytes.Equal(read(t, images[0]), read(t, images[1])) {
 				t.Error("the same disk gave two images")
 			}
@@ -159,7 +144,7 @@ func TestByJudge(t *testing.T) {
 				}
 				images = append(images, image.Name())
 			}
-			judge(t, images[0], disk.File, disk.full, disk.deflated)
+			agree(t, images[0], disk.File, disk.full, disk.deflated)
 			if !bytes.Equal(read(t, images[0]), read(t, images[1])) {
 				t.Error("the same disk gave two images")
 			}

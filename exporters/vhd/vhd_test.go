@@ -7,11 +7,11 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/lkx-os/lkx/internal/judge"
 	"github.com/lkx-os/lkx/internal/sparse"
 )
 
@@ -48,23 +48,6 @@ var disks = map[string]struct {
 	"largest": {disk(maxSize, map[int64][]byte{maxSize - 3: []byte("end")}), 1},
 }
 
-func run(t *testing.T, name string, args ...string) string {
-	t.Helper()
-	if _, err := exec.LookPath(name); err != nil {
-		if os.Getenv("LKX_TEST_E2E") != "" {
-			t.Fatal(err)
-		}
-		t.Skipf("%s(1) is not installed", name)
-	}
-	cmd := exec.Command(name, args...)
-	cmd.Env = append(os.Environ(), "TZ=UTC", "LC_ALL=C")
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s %v: %v\n%s", name, args, err, out)
-	}
-	return string(out)
-}
-
 func save(t *testing.T, f *sparse.File, name string) string {
 	t.Helper()
 	out, err := os.Create(filepath.Join(t.TempDir(), name))
@@ -78,26 +61,26 @@ func save(t *testing.T, f *sparse.File, name string) string {
 	return out.Name()
 }
 
-// judge has qemu-img compare image with disk.
-func judge(t *testing.T, image *sparse.File, size int64, disk *sparse.File) {
+// agree has qemu-img compare image with disk.
+func agree(t *testing.T, image *sparse.File, size int64, disk *sparse.File) {
 	t.Helper()
 	name, raw, back := save(t, image, "image"), save(t, disk, "raw"), filepath.Join(t.TempDir(), "back")
 	var info struct {
 		Format string
 		Size   int64 `json:"virtual-size"`
 	}
-	if err := json.Unmarshal([]byte(run(t, "qemu-img", "info", "-f", "vpc", "--output=json", name)), &info); err != nil {
+	if err := json.Unmarshal([]byte(judge.Run(t, "qemu-img", "info", "-f", "vpc", "--output=json", name)), &info); err != nil {
 		t.Fatal(err)
 	}
 	if info.Format != "vpc" || info.Size != size {
 		t.Errorf("qemu-img sees %+v, want vpc of %d bytes", info, size)
 	}
-	run(t, "qemu-img", "compare", "-f", "raw", "-F", "vpc", raw, name)
-	run(t, "qemu-img", "convert", "-f", "vpc", "-O", "raw", name, back)
-	run(t, "qemu-img", "compare", "-f", "raw", "-F", "raw", raw, back)
+	judge.Run(t, "qemu-img", "compare", "-f", "raw", "-F", "vpc", raw, name)
+	judge.Run(t, "qemu-img", "convert", "-f", "vpc", "-O", "raw", name, back)
+	judge.Run(t, "qemu-img", "compare", "-f", "raw", "-F", "raw", raw, back)
 	footer := save(t, image.Section(image.Size()-512, 512), "footer")
 	want := fmt.Sprintf("Creator lkx  1.0 (W2k) Tue Nov 14 22:13:20 2023, %d bytes, CHS 65535/16/255", size)
-	if out := run(t, "file", "-b", footer); !strings.Contains(out, want) {
+	if out := judge.Run(t, "file", "-b", footer); !strings.Contains(out, want) {
 		t.Errorf("file sees %s, want %s", out, want)
 	}
 }
@@ -116,7 +99,7 @@ func TestFixed(t *testing.T) {
 			if image.Size() != want+512 {
 				t.Errorf("the image has %d bytes, want %d", image.Size(), want+512)
 			}
-			judge(t, image, want, disk.File)
+			agree(t, image, want, disk.File)
 		})
 	}
 }
@@ -132,7 +115,7 @@ func TestDynamic(t *testing.T) {
 			if blocks != disk.blocks {
 				t.Errorf("the image holds %d blocks, want %d", blocks, disk.blocks)
 			}
-			judge(t, image, disk.Size(), disk.File)
+			agree(t, image, disk.Size(), disk.File)
 		})
 	}
 }

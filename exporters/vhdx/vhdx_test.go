@@ -7,11 +7,11 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/lkx-os/lkx/internal/judge"
 	"github.com/lkx-os/lkx/internal/sparse"
 )
 
@@ -50,21 +50,6 @@ var disks = map[string]struct {
 	"largest": {disk(maxSize, map[int64][]byte{64: noise(1), 64*gib - 1: noise(2)}), 256 * mib, 3},
 }
 
-func qemuImg(t *testing.T, args ...string) string {
-	t.Helper()
-	if _, err := exec.LookPath("qemu-img"); err != nil {
-		if os.Getenv("LKX_TEST_E2E") != "" {
-			t.Fatal(err)
-		}
-		t.Skip("qemu-img(1) is not installed")
-	}
-	out, err := exec.Command("qemu-img", args...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("qemu-img %v: %v\n%s", args, err, out)
-	}
-	return string(out)
-}
-
 func save(t *testing.T, f *sparse.File, name string) string {
 	t.Helper()
 	out, err := os.Create(filepath.Join(t.TempDir(), name))
@@ -88,33 +73,33 @@ func TestByJudge(t *testing.T) {
 			if got := (image.Size() - 4*mib) / disk.block; got != disk.blocks {
 				t.Errorf("the image has %d blocks, want %d", got, disk.blocks)
 			}
-			judge(t, save(t, image, "image"), disk.File, disk.block)
+			agree(t, save(t, image, "image"), disk.File, disk.block)
 		})
 	}
 }
 
-// judge has qemu-img check image, and compare it with disk.
-func judge(t *testing.T, image string, disk *sparse.File, block int64) {
+// agree has qemu-img check image, and compare it with disk.
+func agree(t *testing.T, image string, disk *sparse.File, block int64) {
 	t.Helper()
 	var info struct {
 		Format string
 		Size   int64 `json:"virtual-size"`
 		Block  int64 `json:"cluster-size"`
 	}
-	if err := json.Unmarshal([]byte(qemuImg(t, "info", "--output=json", image)), &info); err != nil {
+	if err := json.Unmarshal([]byte(judge.Run(t, "qemu-img", "info", "--output=json", image)), &info); err != nil {
 		t.Fatal(err)
 	}
 	if info.Format != "vhdx" || info.Size != disk.Size() || info.Block != block {
 		t.Errorf("qemu-img sees %+v, want vhdx of %d bytes in blocks of %d", info, disk.Size(), block)
 	}
-	if out := qemuImg(t, "check", image); !strings.Contains(out, "No errors were found") {
+	if out := judge.Run(t, "qemu-img", "check", image); !strings.Contains(out, "No errors were found") {
 		t.Errorf("qemu-img check: %s", out)
 	}
 	if disk.Size() <= gib {
 		raw, back := save(t, disk, "raw"), filepath.Join(t.TempDir(), "back")
-		qemuImg(t, "compare", "-f", "raw", "-F", "vhdx", raw, image)
-		qemuImg(t, "convert", "-O", "raw", image, back)
-		qemuImg(t, "compare", "-f", "raw", "-F", "raw", raw, back)
+		judge.Run(t, "qemu-img", "compare", "-f", "raw", "-F", "vhdx", raw, image)
+		judge.Run(t, "qemu-img", "convert", "-O", "raw", image, back)
+		judge.Run(t, "qemu-img", "compare", "-f", "raw", "-F", "raw", raw, back)
 		return
 	}
 	// qemu-img reads the holes of a VHDX, too: look around the data only.
@@ -122,7 +107,7 @@ func judge(t *testing.T, image string, disk *sparse.File, block int64) {
 		off := max(0, r.Off-4*mib)
 		size := min(16*mib, disk.Size()-off)
 		raw := save(t, disk.Section(off, size), "part")
-		qemuImg(t, "compare", "--image-opts", "driver=raw,file.filename="+raw,
+		judge.Run(t, "qemu-img", "compare", "--image-opts", "driver=raw,file.filename="+raw,
 			fmt.Sprintf("driver=raw,offset=%d,size=%d,file.driver=vhdx,file.file.filename=%s", off, size, image))
 	}
 }

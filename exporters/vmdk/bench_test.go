@@ -7,6 +7,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/lkx-os/lkx/internal/judge"
 	"github.com/lkx-os/lkx/internal/sparse"
 )
 
@@ -61,7 +62,7 @@ func BenchmarkQEMU(b *testing.B) {
 	out := filepath.Join(b.TempDir(), "disk.vmdk")
 	b.SetBytes(100 << 20)
 	for b.Loop() {
-		run(b, "qemu-img", "convert", "-O", "vmdk", "-o", "subformat=streamOptimized", raw, out)
+		judge.Run(b, "qemu-img", "convert", "-O", "vmdk", "-o", "subformat=streamOptimized", raw, out)
 	}
 	info, err := os.Stat(out)
 	if err != nil {

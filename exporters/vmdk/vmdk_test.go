@@ -9,12 +9,12 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/lkx-os/lkx/internal/judge"
 	"github.com/lkx-os/lkx/internal/sparse"
 )
 
@@ -177,12 +177,7 @@ func TestDescriptor(t *testing.T) {
 
 // TestByJudge lets QEMU compare images with the disks, and convert one back.
 func TestByJudge(t *testing.T) {
-	if _, err := exec.LookPath("qemu-img"); err != nil {
-		if os.Getenv("LKX_TEST_E2E") != "" {
-			t.Fatal(err)
-		}
-		t.Skip("qemu-img is not installed")
-	}
+	judge.Need(t, "qemu-img")
 	for name, disk := range disks() {
 		t.Run(name, func(t *testing.T) {
 			img := write(t, disk, options)
@@ -199,8 +194,8 @@ func TestByJudge(t *testing.T) {
 					} `json:"data"`
 				} `json:"format-specific"`
 			}
-			out := run(t, "qemu-img", "info", "--output=json", img)
-			if err := json.Unmarshal(out, &info); err != nil {
+			out := judge.Run(t, "qemu-img", "info", "--output=json", img)
+			if err := json.Unmarshal([]byte(out), &info); err != nil {
 				t.Fatal(err)
 			}
 			data := info.Spec.Data
@@ -208,11 +203,11 @@ func TestByJudge(t *testing.T) {
 				data.CID != 0x63646566 || data.Parent != 0xffffffff || len(data.Extents) != 1 {
 				t.Errorf("QEMU sees another image: %s", out)
 			}
-			run(t, "qemu-img", "check", img)
-			run(t, "qemu-img", "compare", img, raw)
+			judge.Run(t, "qemu-img", "check", img)
+			judge.Run(t, "qemu-img", "compare", img, raw)
 			back := filepath.Join(t.TempDir(), "raw")
-			run(t, "qemu-img", "convert", "-O", "raw", img, back)
-			run(t, "qemu-img", "compare", "-f", "raw", "-F", "raw", back, raw)
+			judge.Run(t, "qemu-img", "convert", "-O", "raw", img, back)
+			judge.Run(t, "qemu-img", "compare", "-f", "raw", "-F", "raw", back, raw)
 		})
 	}
 }
@@ -230,15 +225,6 @@ func save(t testing.TB, disk *sparse.File) string {
 		t.Fatal(err)
 	}
 	return f.Name()
-}
-
-func run(t testing.TB, name string, args ...string) []byte {
-	t.Helper()
-	out, err := exec.Command(name, args...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s %v: %v\n%s", name, args, err, out)
-	}
-	return out
 }
 
 func TestRefuses(t *testing.T) {
