@@ -12,34 +12,45 @@ import (
 
 // groups are all formats; those of a group have files of different names.
 var groups = []string{
-	"kernel+initrd,tar-kernel-initrd,uki,raw,raw-bios,raw-efi,qcow2,qcow2-efi,vhd,vhdx,vmdk,ova,aws,gcp,tar",
-	"qcow2-bios,dynamic-vhd",
+	"kernel+initrd,tar-kernel-initrd,uki,iso,iso-efi,iso-efi-initrd,raw,raw-bios,raw-efi,qcow2,qcow2-efi,vhd,vhdx,vmdk,ova,aws,gcp,tar",
+	"iso-bios,qcow2-bios,dynamic-vhd",
 }
 
 // sameDisks are those that hold what os.img holds, with QEMU's name of the format.
 var sameDisks = map[string]string{"os.qcow2": "qcow2", "os.vhd": "vpc", "os.vhdx": "vhdx", "os.vmdk": "vmdk", "os.raw": "raw", "bios/os.vhd": "vpc"}
+
+// asDisk attaches an ISO as a disk, as one that is copied to a USB stick.
+var asDisk = []string{"--as", "disk"}
 
 // boots are what is booted, with which firmware, and how it is attached.
 var boots = []struct {
 	quick    bool
 	file     string
 	firmware string
+	as       []string
 }{
-	{true, "os.img", "bios"},
-	{true, "os.img", "efi"},
-	{false, "os-bios.img", "bios"},
-	{false, "os-efi.img", "efi"},
-	{true, "os.efi", "efi"},
-	{false, "os.qcow2", "efi"},
-	{false, "os.qcow2", "bios"},
-	{false, "os-efi.qcow2", "efi"},
-	{false, "bios/os.qcow2", "bios"},
-	{false, "os.vhd", "bios"},
-	{false, "bios/os.vhd", "efi"},
-	{false, "os.vhdx", "bios"},
-	{true, "os.vmdk", "bios"},
-	{false, "os.raw", "efi"},
-	{false, "disk.raw", "bios"},
+	{true, "os.img", "bios", nil},
+	{true, "os.img", "efi", nil},
+	{false, "os-bios.img", "bios", nil},
+	{false, "os-efi.img", "efi", nil},
+	{true, "os.efi", "efi", nil},
+	{true, "os.iso", "bios", nil},
+	{false, "os.iso", "efi", nil},
+	{false, "os.iso", "bios", asDisk},
+	{true, "os.iso", "efi", asDisk},
+	{false, "bios/os.iso", "bios", nil},
+	{false, "bios/os.iso", "bios", asDisk},
+	{false, "os-efi.iso", "efi", nil},
+	{false, "os.qcow2", "efi", nil},
+	{false, "os.qcow2", "bios", nil},
+	{false, "os-efi.qcow2", "efi", nil},
+	{false, "bios/os.qcow2", "bios", nil},
+	{false, "os.vhd", "bios", nil},
+	{false, "bios/os.vhd", "efi", nil},
+	{false, "os.vhdx", "bios", nil},
+	{true, "os.vmdk", "bios", nil},
+	{false, "os.raw", "efi", nil},
+	{false, "disk.raw", "bios", nil},
 }
 
 // TestFormats makes every format on both roads, has other programs look at the
@@ -77,8 +88,8 @@ func TestFormats(t *testing.T) {
 		if !b.quick && os.Getenv("LKX_TEST_FULL") == "" {
 			continue
 		}
-		t.Run(b.file+" "+b.firmware, func(t *testing.T) {
-			guest(t, e, "--boot", b.firmware, "--expect", "hello from lkx", filepath.Join(out, b.file))
+		t.Run(strings.Join(append([]string{b.file, b.firmware}, b.as...), " "), func(t *testing.T) {
+			guest(t, e, append(b.as, "--boot", b.firmware, "--expect", "hello from lkx", filepath.Join(out, b.file))...)
 		})
 	}
 }
@@ -87,9 +98,13 @@ func TestFormats(t *testing.T) {
 func judgeDisks(t *testing.T, dir string) {
 	t.Helper()
 	raw := filepath.Join(dir, "os.img")
-	if out := ok(t, "sgdisk", "-v", raw); !strings.Contains(out, "No problems found") {
-		t.Errorf("sgdisk: %s", out)
+	for _, name := range []string{"os.img", "os-bios.img", "os-efi.img", "os.iso", "os-efi.iso", "bios/os.iso"} {
+		if out := ok(t, "sgdisk", "-v", filepath.Join(dir, name)); !strings.Contains(out, "No problems found") {
+			t.Errorf("sgdisk: %s: %s", name, out)
+		}
 	}
+	contains(t, ok(t, "xorriso", "-indev", filepath.Join(dir, "os.iso"), "-report_el_torito", "plain"),
+		"BIOS  y   none", "UEFI  y   none", "boot-info-table grub2-boot-info")
 	for name, format := range sameDisks {
 		ok(t, "qemu-img", "compare", "-f", "raw", "-F", format, raw, filepath.Join(dir, name))
 	}
