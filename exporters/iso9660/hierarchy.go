@@ -93,8 +93,8 @@ func (h *hierarchy) add(n *node, dirs map[string]*node, linked map[int]*inode) {
 	switch e := &n.entry; {
 	case n.isDir():
 		dirs[e.Path] = n
-		n.nlink = 1
-		n.parent.nlink++
+		n.nlink = 1      // its "."; read counts its name
+		n.parent.nlink++ // its ".."
 		return
 	case e.Type() == tree.TypeRegular && e.Size > 0:
 		n.size = e.Size

@@ -11,8 +11,9 @@
 //
 // It refuses what the format, or Linux's reader of it, cannot hold: extended
 // attributes, names of more than 253 bytes, targets of symbolic links of more
-// than 4095, more than 65535 directories, files of more than 100 extents (400
-// GiB), volumes of 8 TiB, times before 1970 or after 2155.
+// than 4095 (xorriso reads 1023), devices of major number 0 with a minor above
+// 255, more than 65535 directories, files of more than 100 extents (400 GiB),
+// volumes of 8 TiB, times before 1970 or after 2155.
 package iso9660
 
 import (
@@ -44,8 +45,9 @@ type Options struct {
 	// Boot are the boot images of El Torito; the first is the default one.
 	Boot []Boot
 
-	// Contents are regular files, by path in the tree, whose contents are here
-	// and not in the tree, so that their holes stay holes. Sizes must agree.
+	// Contents are those of regular files, by path in the tree (the first of
+	// several names), that are not to be read from the tree: so holes stay
+	// holes. Sizes must agree.
 	Contents map[string]*sparse.File
 
 	Tail  int64 // bytes that stay free behind the last file, for a backup GPT
@@ -60,8 +62,8 @@ type Volume struct {
 
 	// Offsets are where the contents of files are in Image, in bytes and by
 	// path, for each name of a regular file that is not empty. A file's bytes
-	// are contiguous. Offsets depend on names and sizes alone: to build an
-	// image's offset into a file, lay out twice.
+	// are contiguous. Offsets depend on the tree's entries, never on contents:
+	// who must write one into a file lays out twice.
 	Offsets map[string]int64
 }
 

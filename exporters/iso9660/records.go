@@ -61,7 +61,7 @@ func (r *records) directory(d *node) {
 		if !n.isDir() {
 			id += ";1"
 		}
-		use := append(names(n.name()), posix(n.inode), r.times())
+		use := append([]entry{posix(n.inode), r.times()}, names(n.name())...)
 		use = append(use, special(&n.entry)...)
 		for i := range n.sections() {
 			r.record(id, n.inode, i, use)
