@@ -4,7 +4,9 @@ package cmdline
 import (
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
+	"time"
 )
 
 // Args are the parameters of a command line, in order, unquoted.
@@ -52,6 +54,23 @@ func (a Args) Get(name string) string {
 		}
 	}
 	return value
+}
+
+// Duration is a time that a parameter gives, in seconds or as "1m30s". It is
+// otherwise where there is none, and with the error for what is no time.
+func (a Args) Duration(name string, otherwise time.Duration) (time.Duration, error) {
+	text := a.Get(name)
+	if text == "" {
+		return otherwise, nil
+	}
+	if n, err := strconv.ParseUint(text, 10, 31); err == nil {
+		return time.Duration(n) * time.Second, nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d < 0 {
+		return otherwise, fmt.Errorf("%s=%s is not a time such as 10 or 500ms; it is %v", name, text, otherwise)
+	}
+	return d, nil
 }
 
 // Same tells whether two names are one to the kernel, which reads "-" as "_".

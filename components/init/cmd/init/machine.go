@@ -34,6 +34,7 @@ type machine struct {
 	loader   *kmod.Loader
 	requests chan power.Action // to go down
 	hurry    context.Context   // done once that is asked for again
+	bare     bool              // in an initramfs that has not found the root file system
 }
 
 // run is the life of the system. It returns only if the kernel refuses to end it.
@@ -130,10 +131,14 @@ func (m *machine) boot(ctx context.Context) {
 // refuse says what can be done when the boot is over.
 func (m *machine) refuse(err error) {
 	if !errors.Is(err, errSaid) {
-		m.log.Printf("boot stopped: %v", err)
+		m.check(fmt.Errorf("boot stopped: %w", err))
 	}
 	if m.args.Get("lkx.onboot") == "poweroff" {
 		m.request(power.Off)
+		return
+	}
+	if m.bare {
+		m.log.Print("waiting to be powered off; on the kernel's command line, lkx.onboot=poweroff powers off at once")
 		return
 	}
 	m.log.Print("waiting to be powered off; on the kernel's command line, lkx.onboot=continue starts the services all the same, lkx.onboot=poweroff powers off at once")
@@ -187,6 +192,9 @@ const grace = 2 * time.Second
 
 // shutdown runs the onshutdown containers, then ends all processes.
 func (m *machine) shutdown() {
+	if m.bare {
+		return // nothing runs
+	}
 	if err := m.stage(m.hurry, "onshutdown"); err != nil {
 		m.log.Print(err)
 	}

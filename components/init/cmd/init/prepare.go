@@ -21,6 +21,9 @@ import (
 // prepare makes the machine ready for containers. It fails only for what they
 // cannot do without; the rest is said on the console.
 func (m *machine) prepare() error {
+	if err := m.diskRoot(); err != nil {
+		return err
+	}
 	if err := setup.Root(); err != nil {
 		return err
 	}

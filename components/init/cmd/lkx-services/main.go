@@ -17,7 +17,6 @@ import (
 	"log"
 	"os"
 	"os/signal"
-	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -98,26 +97,13 @@ func readOptions() (options, error) {
 }
 
 func parseOptions(args cmdline.Args) (options, error) {
-	o := options{
+	timeout, err := args.Duration("lkx.stop-timeout", 10*time.Second)
+	return options{
 		onboot:      args.Get("lkx.onboot"),
 		console:     args.Get("lkx.log") == "console",
 		debug:       args.Get("linuxkit.runc_debug") == "1",
-		stopTimeout: 10 * time.Second,
-	}
-	text := args.Get("lkx.stop-timeout")
-	if text == "" {
-		return o, nil
-	}
-	if n, err := strconv.ParseUint(text, 10, 31); err == nil {
-		o.stopTimeout = time.Duration(n) * time.Second
-		return o, nil
-	}
-	d, err := time.ParseDuration(text)
-	if err != nil || d < 0 {
-		return o, fmt.Errorf("lkx.stop-timeout=%s is not a time such as 10 or 500ms; it is %v", text, o.stopTimeout)
-	}
-	o.stopTimeout = d
-	return o, nil
+		stopTimeout: timeout,
+	}, err
 }
 
 func (o options) runner(logger *log.Logger, stage string) *oneshot.Runner {

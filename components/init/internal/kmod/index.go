@@ -7,6 +7,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -51,6 +52,15 @@ func open(dir string, args cmdline.Args) (*Index, error) {
 		}
 	}
 	return x, nil
+}
+
+// Prune forgets the modules whose files are not there: a small initrd has some
+// of the system's modules, and the tables of all.
+func (x *Index) Prune() {
+	maps.DeleteFunc(x.files, func(_ string, files []string) bool {
+		_, err := os.Stat(filepath.Join(x.dir, files[0]))
+		return err != nil
+	})
 }
 
 // eachLine calls read with each line of a file that is no comment.

@@ -76,6 +76,34 @@ kernel/late.ko: kernel/ring.ko
 	return x
 }
 
+func TestPrune(t *testing.T) {
+	x := testIndex(t, "")
+	for _, name := range []string{"ring.ko", "jbd2.ko"} {
+		file := filepath.Join(x.dir, "kernel", name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	x.Prune()
+	l := NewLoader(x)
+	var inserted []string
+	l.insert = func(file, _ string) error {
+		inserted = append(inserted, filepath.Base(file))
+		return nil
+	}
+	for _, name := range []string{"virtio:d00000001v00001AF4", "ring", "ext4"} {
+		if err := l.Load(name); err != nil {
+			t.Error(err)
+		}
+	}
+	if want := []string{"ring.ko"}; !slices.Equal(inserted, want) {
+		t.Errorf("loaded %q, want %q", inserted, want)
+	}
+}
+
 func TestOrder(t *testing.T) {
 	x := testIndex(t, "")
 	for module, want := range map[string]string{

@@ -47,6 +47,24 @@ var links = [][2]string{
 // varDirs are what programs expect to be in /var.
 var varDirs = []string{"cache", "empty", "lib", "local", "lock", "log", "opt", "spool", "tmp"}
 
+// Kernel mounts the first three, which show the kernel, its devices and their
+// nodes, in an initramfs that looks for the root file system. release lets go
+// of them, and of those that are there if others cannot be mounted.
+func Kernel() (release func() error, err error) {
+	own := mounts[:3]
+	var errs []error
+	for _, m := range own {
+		errs = append(errs, m.Do())
+	}
+	return func() error {
+		var errs []error
+		for _, m := range own {
+			errs = append(errs, mnt.Detach(m.Destination))
+		}
+		return errors.Join(errs...)
+	}, errors.Join(errs...)
+}
+
 // Mounts mounts the kernel's file systems and the writable ones, all in
 // memory. The errors are of what is missing; the rest is there.
 func Mounts() error {

@@ -14,18 +14,23 @@ import (
 // directory will do: what is in it is seen again after the move.
 const staging = "/run"
 
+// Initramfs tells whether / is an initramfs, and not a disk or an image.
+func Initramfs() (bool, error) {
+	var fs unix.Statfs_t
+	if err := unix.Statfs("/", &fs); err != nil {
+		return false, fmt.Errorf("looking at the root file system: %w", err)
+	}
+	return fs.Type == unix.TMPFS_MAGIC || fs.Type == unix.RAMFS_MAGIC, nil
+}
+
 // Root makes / a mount that pivot_root(2) accepts to leave, as a container
 // runtime does. It refuses the mount that the kernel unpacks an initramfs to,
 // for that one has no parent. So / is bound once more and that mount is put
 // over it: the same files, not a copy. On a disk or an image / has a parent
 // already. The kernel's threads change root along with the first process.
 func Root() error {
-	var fs unix.Statfs_t
-	if err := unix.Statfs("/", &fs); err != nil {
-		return fmt.Errorf("looking at the root file system: %w", err)
-	}
-	if fs.Type != unix.TMPFS_MAGIC && fs.Type != unix.RAMFS_MAGIC {
-		return nil
+	if initramfs, err := Initramfs(); err != nil || !initramfs {
+		return err
 	}
 	if err := os.MkdirAll(staging, 0o755); err != nil {
 		return fmt.Errorf("making a place to bind the root file system to: %w", err)

@@ -28,6 +28,13 @@ func applyXattrs(root, dir string) error {
 	if err != nil {
 		return fmt.Errorf("looking for extended attributes: %w", err)
 	}
+	var fs unix.Statfs_t
+	if err := unix.Statfs(root, &fs); err != nil {
+		return fmt.Errorf("looking at the root file system: %w", err)
+	}
+	if len(lists) > 0 && fs.Flags&unix.ST_RDONLY != 0 {
+		return fmt.Errorf("the extended attributes in %s are not set: this root file system can only be read and must have them itself", dir)
+	}
 	var errs []error
 	for _, name := range lists {
 		var files []xattrFile

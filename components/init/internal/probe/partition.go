@@ -1,0 +1,88 @@
+package probe
+
+import (
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"slices"
+)
+
+var errNoTable = errors.New("no partition table that lkx knows")
+
+// PartitionUUID is what PARTUUID= means for a partition of disk, which the
+// kernel has found and numbered, from 1: in a GPT the partition's GUID, with an
+// MBR the disk's signature and the number, "1234abcd-01", as the kernel's own
+// root=PARTUUID= has it. size is the disk's and sector that of its logical
+// blocks, in bytes.
+func PartitionUUID(disk io.ReaderAt, size, sector int64, number int) (string, error) {
+	mbr, err := block(disk, 0, 512)
+	if err != nil {
+		return "", err
+	}
+	if mbr[510] != 0x55 || mbr[511] != 0xAA {
+		return "", errNoTable
+	}
+	for entry := range 4 {
+		if mbr[446+16*entry+4] == 0xEE { // protective: UEFI 2.10, 5.2.3
+			return gptUUID(disk, size, sector, number)
+		}
+	}
+	return fmt.Sprintf("%08x-%02x", little.Uint32(mbr[440:]), number), nil
+}
+
+// gptUUID reads the table at the disk's start, or the copy at its end.
+func gptUUID(disk io.ReaderAt, size, sector int64, number int) (string, error) {
+	entry, err := gptEntry(disk, sector, sector, number)
+	if err == errNoTable {
+		entry, err = gptEntry(disk, size-sector, sector, number)
+	}
+	if err != nil {
+		return "", err
+	}
+	// UniquePartitionGUID (UEFI 2.10, 5.3.3): the first three fields are little-endian.
+	guid := slices.Clone(entry[16:32])
+	slices.Reverse(guid[:4])
+	slices.Reverse(guid[4:6])
+	slices.Reverse(guid[6:8])
+	return uuid(guid), nil
+}
+
+// maxEntries is how many bytes of partition entries are looked at: 4 times what
+// tables have.
+const maxEntries = 64 << 10
+
+// gptEntry reads an entry of the table whose header (UEFI 2.10, 5.3.2) is at
+// offset. The checksums must be right.
+func gptEntry(disk io.ReaderAt, offset, sector int64, number int) ([]byte, error) {
+	header, err := block(disk, offset, 512)
+	if err == ErrUnknown {
+		return nil, errNoTable
+	}
+	if err != nil {
+		return nil, err
+	}
+	length := little.Uint32(header[12:]) // HeaderSize
+	if string(header[:8]) != "EFI PART" || length < 92 || length > 512 {
+		return nil, errNoTable
+	}
+	sum := little.Uint32(header[16:]) // HeaderCRC32, taken with itself as 0
+	clear(header[16:20])
+	if crc32.ChecksumIEEE(header[:length]) != sum {
+		return nil, errNoTable
+	}
+	first := little.Uint64(header[72:]) // PartitionEntryLBA
+	count := little.Uint32(header[80:]) // NumberOfPartitionEntries
+	each := little.Uint32(header[84:])  // SizeOfPartitionEntry
+	if each < 128 || uint64(count)*uint64(each) > maxEntries || first > 1<<50 || number < 1 || number > int(count) {
+		return nil, errNoTable
+	}
+	entries, err := block(disk, int64(first)*sector, int(count*each))
+	if err == ErrUnknown || err == nil && crc32.ChecksumIEEE(entries) != little.Uint32(header[88:]) {
+		return nil, errNoTable
+	}
+	if err != nil {
+		return nil, err
+	}
+	return entries[uint32(number-1)*each:][:each], nil
+}
