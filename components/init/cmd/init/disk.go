@@ -64,6 +64,9 @@ func (m *machine) mountRoot(wanted *newroot.Wanted) (string, error) {
 	}
 	fstype := cmp.Or(wanted.Type, device.FS.Type)
 	m.check(loader.Load(fstype))
+	if device.Off > 0 {
+		m.check(loader.Load("loop"))
+	}
 	if err := device.Mount(newRoot, fstype); err != nil {
 		return "", err
 	}

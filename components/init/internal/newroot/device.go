@@ -3,6 +3,7 @@ package newroot
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,10 +18,13 @@ type Device struct {
 	Path     string // "/dev/vda1"
 	Disk     string // name of the disk that it is, or is a part of: "vda"
 	Part     int    // number of the partition; 0 for a disk
+	Off      int64  // where a partition of a CD, which has no device of its own, begins in Path; in bytes
 	Size     int64  // bytes
 	FS       probe.FileSystem
 	PartUUID string // of a partition, where there is one
 	Err      error  // why nothing was found; [probe.ErrUnknown] for a device that can be read
+
+	parts []*Device // of a CD
 }
 
 // is tells whether d has the root file system w.
@@ -36,12 +40,16 @@ func (d *Device) is(w *Wanted) bool {
 	case byPartition:
 		return strings.EqualFold(d.PartUUID, w.Name)
 	}
-	return d.Path == w.Name
+	return d.Path == w.Name && d.Off == 0
 }
 
 // String describes d in a line.
 func (d *Device) String() string {
-	out := fmt.Sprintf("%s, %d KiB: ", d.Path, d.Size>>10)
+	out := d.Path
+	if d.Off > 0 {
+		out += fmt.Sprintf(", partition %d", d.Part)
+	}
+	out += fmt.Sprintf(", %d KiB: ", d.Size>>10)
 	if d.Err != nil {
 		out += d.Err.Error()
 	} else {
@@ -60,14 +68,15 @@ func (d *Device) String() string {
 // system is where the kernel shows its devices: /sys and /dev.
 type system struct{ sys, dev string }
 
-// devices looks at all block devices, in the order of their names. It remembers
-// in known what it found, for those that do not change.
+// devices looks at all block devices, in the order of their names, and behind
+// them at the partitions of CDs. It remembers in known what it found, for those
+// that do not change.
 func (s system) devices(known map[string]*Device) ([]*Device, error) {
 	entries, err := os.ReadDir(filepath.Join(s.sys, "class/block"))
 	if err != nil && !os.IsNotExist(err) {
 		return nil, fmt.Errorf("listing block devices: %w", err)
 	}
-	var out []*Device
+	var out, onCDs []*Device
 	for _, e := range entries {
 		d, key, err := s.device(e.Name())
 		if err != nil || d.Size == 0 {
@@ -78,9 +87,9 @@ func (s system) devices(known map[string]*Device) ([]*Device, error) {
 		} else if s.probe(d); d.Err == nil || errors.Is(d.Err, probe.ErrUnknown) {
 			known[key] = d // others may be readable later
 		}
-		out = append(out, d)
+		out, onCDs = append(out, d), append(onCDs, d.parts...)
 	}
-	return out, nil
+	return append(out, onCDs...), nil
 }
 
 // device reads what /sys says about a block device, and a key that another
@@ -130,6 +139,7 @@ func (s system) probe(d *Device) {
 		d.Err = fmt.Errorf("ends before its file system, %s of %d KiB", d.FS.Type, d.FS.Size>>10)
 	}
 	if d.Part == 0 {
+		d.parts = partsOfCD(d, f)
 		return
 	}
 	dir := filepath.Join(s.sys, "class/block", d.Disk)
@@ -144,6 +154,24 @@ func (s system) probe(d *Device) {
 	defer whole.Close()
 	sector := max(number(filepath.Join(dir, "queue/logical_block_size")), 512)
 	d.PartUUID, _ = probe.PartitionUUID(whole, disk.Size, sector, d.Part) // "" is shown as it is
+}
+
+// partsOfCD are the partitions of d, if it is a CD that has some.
+func partsOfCD(d *Device, f io.ReaderAt) []*Device {
+	if d.FS.Type != "iso9660" {
+		return nil
+	}
+	list, err := probe.Partitions(f)
+	if err != nil {
+		return nil // as most CDs
+	}
+	var out []*Device
+	for _, p := range list {
+		part := &Device{Path: d.Path, Disk: d.Disk, Part: p.Number, Off: p.Off, Size: p.Size, PartUUID: p.UUID}
+		part.FS, part.Err = probe.Read(io.NewSectionReader(f, p.Off, p.Size))
+		out = append(out, part)
+	}
+	return out
 }
 
 // node is where a device's node is.

@@ -14,7 +14,14 @@ func (d *Device) Mount(dir, fstype string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("making the mount point of the root file system: %w", err)
 	}
-	if err := unix.Mount(d.Path, dir, fstype, unix.MS_RDONLY, ""); err != nil {
+	path := d.Path
+	if d.Off > 0 {
+		var err error
+		if path, err = loop(d); err != nil {
+			return fmt.Errorf("making a device of partition %d of %s: %w", d.Part, d.Path, err)
+		}
+	}
+	if err := unix.Mount(path, dir, fstype, unix.MS_RDONLY, ""); err != nil {
 		return fmt.Errorf("mounting the root file system, %s on %s: %w", fstype, d.Path, err)
 	}
 	d.FS.Type, d.Err = fstype, nil

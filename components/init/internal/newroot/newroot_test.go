@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -133,6 +134,46 @@ func TestDevices(t *testing.T) {
 	expect(disks + "/dev/sr0, 8 KiB: erofs, LABEL=other\n")
 	if list, err := (system{sys: t.TempDir()}).devices(known); len(list) > 0 || err != nil {
 		t.Errorf("without devices: got %v, %v", list, err)
+	}
+}
+
+// TestCD finds a root in a partition of a CD, of which the kernel makes no device.
+func TestCD(t *testing.T) {
+	image := make([]byte, 1<<20)
+	copy(image[16*2048:], "\x01CD001\x01")
+	file := filepath.Join(t.TempDir(), "cd")
+	write(t, file, string(image))
+	const id = "aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee"
+	judge := exec.Command("sgdisk", "-a", "1", "-n", "2:128:+8K", "-u", "2:"+id, file)
+	judge.Env = append(os.Environ(), "PATH="+os.Getenv("PATH")+":/usr/sbin")
+	if out, err := judge.CombinedOutput(); errors.Is(err, exec.ErrNotFound) && os.Getenv("LKX_TEST_E2E") == "" {
+		t.Skip(err)
+	} else if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	content, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	copy(content[128*512:], erofs("root", 1))
+	s := machine(t)
+	s.add(t, "sr0", "", string(content))
+	list, err := s.devices(map[string]*Device{})
+	if err != nil || len(list) != 2 {
+		t.Fatalf("got %v, %v, want a CD and its partition", list, err)
+	}
+	const want = "/dev/sr0, partition 2, 8 KiB: erofs, UUID=00000000-0000-0000-0000-000000000001, LABEL=root, PARTUUID=" + id
+	if got := list[1].String(); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	for line, want := range map[string]int64{"lkx.root=LABEL=root": 128 * 512, "lkx.root=/dev/sr0": 0} {
+		w, err := Parse(cmdline.Parse(line))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d, others := choose(list, w); d == nil || d.Off != want || others != nil {
+			t.Errorf("%s: got %v, %v", line, d, others)
+		}
 	}
 }
 

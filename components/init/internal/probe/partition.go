@@ -33,28 +33,39 @@ func PartitionUUID(disk io.ReaderAt, size, sector int64, number int) (string, er
 
 // gptUUID reads the table at the disk's start, or the copy at its end.
 func gptUUID(disk io.ReaderAt, size, sector int64, number int) (string, error) {
-	entry, err := gptEntry(disk, sector, sector, number)
+	list, err := table(disk, sector, sector)
 	if err == errNoTable {
-		entry, err = gptEntry(disk, size-sector, sector, number)
+		list, err = table(disk, size-sector, sector)
 	}
 	if err != nil {
 		return "", err
 	}
-	// UniquePartitionGUID (UEFI 2.10, 5.3.3): the first three fields are little-endian.
-	guid := slices.Clone(entry[16:32])
-	slices.Reverse(guid[:4])
-	slices.Reverse(guid[4:6])
-	slices.Reverse(guid[6:8])
-	return uuid(guid), nil
+	for _, p := range list {
+		if p.Number == number {
+			return p.UUID, nil
+		}
+	}
+	return "", errNoTable
 }
+
+// Partition is an entry of a GUID partition table.
+type Partition struct {
+	Number    int    // from 1
+	UUID      string // its GUID
+	Off, Size int64  // bytes
+}
+
+// Partitions are those of a CD that is also a disk. They are counted in blocks
+// of 512 bytes, whatever the drive's are, and the kernel makes no devices of them.
+func Partitions(cd io.ReaderAt) ([]Partition, error) { return table(cd, 512, 512) }
 
 // maxEntries is how many bytes of partition entries are looked at: 4 times what
 // tables have.
 const maxEntries = 64 << 10
 
-// gptEntry reads an entry of the table whose header (UEFI 2.10, 5.3.2) is at
+// table reads the GUID partition table whose header (UEFI 2.10, 5.3.2) is at
 // offset. The checksums must be right.
-func gptEntry(disk io.ReaderAt, offset, sector int64, number int) ([]byte, error) {
+func table(disk io.ReaderAt, offset, sector int64) ([]Partition, error) {
 	header, err := block(disk, offset, 512)
 	if err == ErrUnknown {
 		return nil, errNoTable
@@ -74,7 +85,7 @@ func gptEntry(disk io.ReaderAt, offset, sector int64, number int) ([]byte, error
 	first := little.Uint64(header[72:]) // PartitionEntryLBA
 	count := little.Uint32(header[80:]) // NumberOfPartitionEntries
 	each := little.Uint32(header[84:])  // SizeOfPartitionEntry
-	if each < 128 || uint64(count)*uint64(each) > maxEntries || first > 1<<50 || number < 1 || number > int(count) {
+	if each < 128 || uint64(count)*uint64(each) > maxEntries || first > 1<<50 {
 		return nil, errNoTable
 	}
 	entries, err := block(disk, int64(first)*sector, int(count*each))
@@ -84,5 +95,24 @@ func gptEntry(disk io.ReaderAt, offset, sector int64, number int) ([]byte, error
 	if err != nil {
 		return nil, err
 	}
-	return entries[uint32(number-1)*each:][:each], nil
+	return partitions(entries, int(each), sector), nil
+}
+
+// partitions reads the entries that are in use (UEFI 2.10, 5.3.3).
+func partitions(entries []byte, each int, sector int64) []Partition {
+	var out []Partition
+	for i := range len(entries) / each {
+		e := entries[i*each:][:each]
+		first, last := int64(little.Uint64(e[32:])), int64(little.Uint64(e[40:])) // StartingLBA, EndingLBA
+		if uuid(e[:16]) == "" || first <= 0 || last < first || last > 1<<50 {
+			continue
+		}
+		// UniquePartitionGUID: the first three fields are little-endian.
+		guid := slices.Clone(e[16:32])
+		slices.Reverse(guid[:4])
+		slices.Reverse(guid[4:6])
+		slices.Reverse(guid[6:8])
+		out = append(out, Partition{i + 1, uuid(guid), first * sector, (last - first + 1) * sector})
+	}
+	return out
 }

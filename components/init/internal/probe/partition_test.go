@@ -32,9 +32,13 @@ func TestGPT(t *testing.T) {
 		}
 	}
 	expect(3, id, nil)
-	expect(2, "", nil) // not in use
+	expect(2, "", errNoTable) // not in use
 	expect(0, "", errNoTable)
 	expect(129, "", errNoTable)
+	list, err := Partitions(bytes.NewReader(image))
+	if want := (Partition{3, id, 4096 * 512, 64 << 10}); err != nil || len(list) != 2 || list[1] != want {
+		t.Errorf("got %v, %v, want %v last of two", list, err, want)
+	}
 	image[1024+2*128] ^= 1 // in the entries: the copy is right
 	expect(3, id, nil)
 	image[512+20] ^= 1 // in the header
