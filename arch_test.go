@@ -23,6 +23,7 @@ var arrows = []struct{ pkg, may string }{
 	{"internal/sparse", ""},
 	{"internal/schemagen", ""},
 	{"tree", ""},
+	{"tree/treetest", "tree"},
 	{"runner", ""},
 	{"runner/*", "runner"},
 	{"exporters/*", "internal/sparse tree"},

@@ -14,7 +14,7 @@ group "default" {
 }
 
 group "components" {
-  targets = ["bootblobs", "busybox", "containerd", "hello", "init", "kernel", "redis", "runc"]
+  targets = ["bootblobs", "busybox", "containerd", "hello", "init", "kernel", "kernel-generic", "redis", "runc"]
 }
 
 target "_common" {
@@ -37,6 +37,17 @@ target "component" {
   inherits = ["_common"]
   context  = "components/${component}"
   tags     = ["${REGISTRY}/${component}:${VERSION}"]
+}
+
+# The same kernel image for real machines.
+target "kernel-generic" {
+  inherits = ["_common"]
+  context  = "components/kernel"
+  args = {
+    SOURCE_DATE_EPOCH = "0"
+    FLAVOR            = ""
+  }
+  tags = ["${REGISTRY}/kernel-generic:${VERSION}"]
 }
 
 # Components written in Go share one module.

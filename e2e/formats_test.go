@@ -10,11 +10,20 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// groups are all formats; those of a group have files of different names.
-var groups = []string{
-	"kernel+initrd,tar-kernel-initrd,uki,iso,iso-efi,iso-efi-initrd,raw,raw-bios,raw-efi,qcow2,qcow2-efi,vhd,vhdx,vmdk,ova,aws,gcp,tar",
-	"iso-bios,qcow2-bios,dynamic-vhd",
+// groups are all formats, by the directory they are made in; those of a group
+// have files of different names. The systems of the last two have their roots on
+// their disks.
+var groups = []struct{ dir, formats, root string }{
+	{"", "kernel+initrd,tar-kernel-initrd,uki,iso,iso-efi,iso-efi-initrd,raw,raw-bios,raw-efi,qcow2,qcow2-efi,vhd,vhdx,vmdk,ova,aws,gcp,tar,oci,docker", ""},
+	{"bios", "iso-bios,qcow2-bios,dynamic-vhd,kernel+squashfs", ""},
+	{"erofs", "kernel+erofs", ""},
+	{"iso", "kernel+iso", ""},
+	{"root", "iso,raw,raw-bios,qcow2-efi", "squashfs"},
+	{"root-erofs", "iso,raw", "erofs"},
 }
+
+// elsewhere is how many formats other tests make: that of the Raspberry Pi.
+const elsewhere = 1
 
 // sameDisks are those that hold what os.img holds, with QEMU's name of the format.
 var sameDisks = map[string]string{"os.qcow2": "qcow2", "os.vhd": "vpc", "os.vhdx": "vhdx", "os.vmdk": "vmdk", "os.raw": "raw", "bios/os.vhd": "vpc"}
@@ -51,6 +60,18 @@ var boots = []struct {
 	{true, "os.vmdk", "bios", nil},
 	{false, "os.raw", "efi", nil},
 	{false, "disk.raw", "bios", nil},
+	{true, "bios/os", "", nil},
+	{true, "erofs/os", "", nil},
+	{false, "iso/os", "", nil},
+	{true, "root/os.img", "bios", nil},
+	{true, "root/os.iso", "efi", nil},
+	{false, "root/os.iso", "bios", nil},
+	{false, "root/os.iso", "bios", asDisk},
+	{false, "root/os-bios.img", "bios", nil},
+	{false, "root/os-efi.qcow2", "efi", nil},
+	{false, "root-erofs/os.img", "efi", nil},
+	{false, "root-erofs/os.iso", "bios", nil},
+	{false, "root-erofs/os.iso", "efi", asDisk},
 }
 
 // TestFormats makes every format on both roads, has other programs look at the
@@ -59,28 +80,25 @@ func TestFormats(t *testing.T) {
 	e := setup(t)
 	out := t.TempDir()
 	manifest := filepath.Join(out, "os.yml")
-	text, err := os.ReadFile("../examples/minimal.yml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(manifest, text, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	var named int
-	for i, group := range groups {
-		named += strings.Count(group, ",") + 1
-		dir := filepath.Join(out, []string{"", "bios"}[i])
-		ok(t, e.lkx, "build", "--progress", "quiet", "--store", filepath.Join(t.TempDir(), "store"), "--layout", e.images, "-f", group, "-o", dir, manifest)
+	named := map[string]bool{}
+	for _, g := range groups {
+		for name := range strings.SplitSeq(g.formats, ",") {
+			named[name] = true
+		}
+		writeManifest(t, manifest, g.root)
+		dir := filepath.Join(out, g.dir)
+		ok(t, e.lkx, "build", "--progress", "quiet", "--store", filepath.Join(out, "store"), "--layout", e.images, "-f", g.formats, "-o", dir, manifest)
 		other := t.TempDir()
-		ok(t, "docker", buildx(manifest, "--build-arg", "FORMAT="+group, "--output", "type=local,dest="+other)...)
+		ok(t, "docker", buildx(manifest, "--build-arg", "FORMAT="+g.formats, "--output", "type=local,dest="+other)...)
+		here := sums(t, dir)
 		for name, sum := range sums(t, other) {
-			if here := sums(t, dir)[name]; here != sum {
-				t.Errorf("%s: buildx makes %s, lkx %s", name, sum, here)
+			if here[name] != sum {
+				t.Errorf("%s: buildx makes %s, lkx %s", name, sum, here[name])
 			}
 		}
 	}
-	if all := strings.Count(ok(t, e.lkx, "formats"), "\n") - 1; all != named { // the first line is a heading
-		t.Errorf("there are %d formats, and %d formats are tested here", all, named)
+	if all := strings.Count(ok(t, e.lkx, "formats"), "\n") - 1; all != len(named)+elsewhere { // the first line is a heading
+		t.Errorf("there are %d formats, and %d formats are tested here", all, len(named))
 	}
 	ok(t, "tar", "-C", out, "-xzSf", filepath.Join(out, "os.img.tar.gz"))
 	judgeDisks(t, out)
@@ -89,8 +107,27 @@ func TestFormats(t *testing.T) {
 			continue
 		}
 		t.Run(strings.Join(append([]string{b.file, b.firmware}, b.as...), " "), func(t *testing.T) {
-			guest(t, e, append(b.as, "--boot", b.firmware, "--expect", "hello from lkx", filepath.Join(out, b.file))...)
+			args := append([]string{"--expect", "hello from lkx"}, b.as...)
+			if b.firmware != "" {
+				args = append(args, "--boot", b.firmware)
+			}
+			guest(t, e, append(args, filepath.Join(out, b.file))...)
 		})
+	}
+}
+
+// writeManifest writes examples/minimal.yml, with a root of that type.
+func writeManifest(t *testing.T, name, root string) {
+	t.Helper()
+	text, err := os.ReadFile("../examples/minimal.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if root != "" {
+		text = append(text, "root: "+root+"\n"...)
+	}
+	if err := os.WriteFile(name, text, 0o644); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -98,7 +135,7 @@ func TestFormats(t *testing.T) {
 func judgeDisks(t *testing.T, dir string) {
 	t.Helper()
 	raw := filepath.Join(dir, "os.img")
-	for _, name := range []string{"os.img", "os-bios.img", "os-efi.img", "os.iso", "os-efi.iso", "bios/os.iso"} {
+	for _, name := range []string{"os.img", "os-bios.img", "os-efi.img", "os.iso", "os-efi.iso", "bios/os.iso", "root/os.img", "root/os.iso"} {
 		if out := ok(t, "sgdisk", "-v", filepath.Join(dir, name)); !strings.Contains(out, "No problems found") {
 			t.Errorf("sgdisk: %s: %s", name, out)
 		}
@@ -111,6 +148,11 @@ func judgeDisks(t *testing.T, dir string) {
 	for _, name := range []string{"os.qcow2", "os-efi.qcow2", "bios/os.qcow2"} {
 		ok(t, "qemu-img", "check", filepath.Join(dir, name))
 	}
+	contains(t, ok(t, "unsquashfs", "-lls", filepath.Join(dir, "bios/os-squashfs.img")), "squashfs-root/usr/bin/containerd", "squashfs-root/proc\n")
+	ok(t, "fsck.erofs", filepath.Join(dir, "erofs/os-erofs.img"))
+	contains(t, ok(t, "objdump", "-h", filepath.Join(dir, "os.efi")), " .linux ", " .initrd ", " .cmdline ")
+	contains(t, ok(t, "skopeo", "inspect", "--config", "oci-archive:"+filepath.Join(dir, "os-oci.tar")), `"/init"`)
+	contains(t, ok(t, "skopeo", "inspect", "--config", "docker-archive:"+filepath.Join(dir, "os.docker")), `"amd64"`)
 	var info struct {
 		Format      string `json:"format"`
 		VirtualSize int64  `json:"virtual-size"`

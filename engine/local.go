@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -45,7 +44,7 @@ func (l *Local) Build(ctx context.Context, r Request) ([]string, error) {
 			return err
 		}
 		b := &local{
-			Request: r, plan: p, report: report, dir: dir,
+			Request: r, root: m.Root, plan: p, report: report, dir: dir,
 			sources: assemble.Sources{Files: hostFiles{r.Dir}, Blobs: l.Images},
 		}
 		images := &assemble.Layers{Fetcher: l.Images, Platform: r.Platform}
@@ -65,13 +64,14 @@ func (l *Local) Plan(ctx context.Context, r Request) (*plan.Plan, error) {
 }
 
 func (r *Request) plan(ctx context.Context, m *manifest.Manifest, images Images) (*plan.Plan, error) {
-	need := formats.NeedsOf(r.Formats)
+	need := formats.NeedsOf(r.Formats, m.Root)
 	return plan.New(ctx, m, plan.Options{Platform: r.Platform, Bootcode: need.Code}, images, hostContext{hostFiles{r.Dir}})
 }
 
 // local is one build.
 type local struct {
 	Request
+	root    string // type of root that the manifest asks for
 	plan    *plan.Plan
 	sources assemble.Sources
 	report  *reporter
@@ -79,8 +79,8 @@ type local struct {
 }
 
 func (b *local) run(ctx context.Context) error {
-	in := formats.Input{Base: b.Base, Arch: arch(b.Platform), Size: b.Size, Epoch: b.Epoch}
-	need := formats.NeedsOf(b.Formats)
+	in := formats.Input{Base: b.Base, Arch: arch(b.Platform), Size: b.Size, Epoch: b.Epoch, Disk: formats.DiskOf(b.root)}
+	need := formats.NeedsOf(b.Formats, b.root)
 	trees, err := b.trees(ctx)
 	if err != nil {
 		return err
@@ -104,10 +104,13 @@ func (b *local) run(ctx context.Context) error {
 			return err
 		}
 	}
-	if need.Root {
+	if need.Root || need.Disks != nil {
 		if in.Root, err = tree.Merge(trees...); err != nil {
 			return fmt.Errorf("merging the root file system: %w", err)
 		}
+	}
+	if in.Disks, err = b.disks(ctx, need.Disks, in.Root); err != nil {
+		return err
 	}
 	out, err := os.OpenRoot(b.dir)
 	if err != nil {
@@ -174,9 +177,32 @@ func (b *local) segment(s *plan.Step, t tree.Tree, name string) (formats.Blob, e
 	if err := buf.Flush(); err != nil {
 		return formats.Blob{}, err
 	}
-	info, err := f.Stat()
-	if err != nil {
-		return formats.Blob{}, err
+	return formats.FileBlob(name)
+}
+
+// disks makes the root file systems of those types.
+func (b *local) disks(ctx context.Context, kinds []string, t tree.Tree) (map[string]*formats.RootDisk, error) {
+	out := map[string]*formats.RootDisk{}
+	for _, kind := range kinds {
+		dir := filepath.Join(b.dir, "root-"+kind)
+		err := b.report.vertex("root file system: "+kind, func() (err error) {
+			if err := os.Mkdir(dir, 0o700); err != nil {
+				return err
+			}
+			root, err := os.OpenRoot(dir)
+			if err != nil {
+				return err
+			}
+			defer root.Close()
+			if err := formats.WriteRoot(ctx, root, kind, t, b.Compression, b.Epoch); err != nil {
+				return err
+			}
+			out[kind], err = formats.ReadRoot(dir)
+			return err
+		})
+		if err != nil {
+			return nil, fmt.Errorf("making the root file system: %w", err)
+		}
 	}
-	return formats.Blob{Size: info.Size(), Open: func() (io.ReadCloser, error) { return os.Open(name) }}, nil
+	return out, nil
 }

@@ -7,7 +7,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"path"
 	"path/filepath"
@@ -48,6 +47,8 @@ func Run(ctx context.Context) error {
 		return w.rootfs(ctx)
 	case plan.JobRootDirs:
 		return w.rootdirs(ctx)
+	case plan.JobDisk:
+		return w.disk(ctx)
 	case plan.JobArtifacts:
 		return w.artifacts(ctx)
 	}
@@ -104,6 +105,14 @@ func (w *worker) rootfs(ctx context.Context) error {
 	return tree.Extract(t, w.out, w.job.Epoch)
 }
 
+func (w *worker) disk(ctx context.Context) error {
+	t, err := w.tree(ctx, w.job.Steps...)
+	if err != nil {
+		return err
+	}
+	return formats.WriteRoot(ctx, w.out, w.job.Disk, t, w.job.Compression, w.job.Epoch)
+}
+
 // rootdirs makes the directories that some step needs without placing them. In
 // the results of JobRootFS these had to be made up; merged last, this result
 // puts them right.
@@ -144,7 +153,7 @@ func (w *worker) rootdirs(ctx context.Context) error {
 }
 
 func (w *worker) artifacts(ctx context.Context) error {
-	in := formats.Input{Base: w.job.Base, Arch: w.job.Arch, Size: w.job.Size, Epoch: w.job.Epoch}
+	in := formats.Input{Base: w.job.Base, Arch: w.job.Arch, Size: w.job.Size, Epoch: w.job.Epoch, Disk: w.job.Disk, Disks: map[string]*formats.RootDisk{}}
 	var err error
 	if w.job.Boot != nil {
 		if in.Boot, err = w.tree(ctx, *w.job.Boot); err != nil {
@@ -162,15 +171,16 @@ func (w *worker) artifacts(ctx context.Context) error {
 		}
 	}
 	for i := range w.job.Segments {
-		name := filepath.Join(plan.SegmentDir(i), plan.SegmentFile)
-		info, err := os.Stat(name)
+		b, err := formats.FileBlob(filepath.Join(plan.SegmentDir(i), plan.SegmentFile))
 		if err != nil {
 			return err
 		}
-		in.Initrd = append(in.Initrd, formats.Blob{
-			Size: info.Size(),
-			Open: func() (io.ReadCloser, error) { return os.Open(name) },
-		})
+		in.Initrd = append(in.Initrd, b)
+	}
+	for _, kind := range w.job.Disks {
+		if in.Disks[kind], err = formats.ReadRoot(plan.DiskDir(kind)); err != nil {
+			return err
+		}
 	}
 	for _, name := range w.job.Formats {
 		list, err := formats.Lookup(name)

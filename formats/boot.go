@@ -27,8 +27,9 @@ type loaded struct {
 	cmdline string       // without blanks around it
 }
 
-// load lays out what in.Boot and in.Initrd hold.
-func load(in Input) (*loaded, error) {
+// load lays out what in.Boot and in.Initrd hold, or what finds the root, where
+// that is on a disk.
+func load(in Input, root *RootDisk) (*loaded, error) {
 	files, err := contents(in.Boot, kernelPath, cmdlinePath, ucodePath)
 	if err != nil {
 		return nil, err
@@ -43,7 +44,14 @@ func load(in Input) (*loaded, error) {
 		return nil, fmt.Errorf("reading the kernel's command line: %w", err)
 	}
 	l := &loaded{kernel: files[kernelPath], ucode: files[ucodePath], initrd: &sparse.File{}, cmdline: strings.TrimSpace(string(text))}
-	for _, b := range in.Initrd {
+	initrd := in.Initrd
+	if root != nil {
+		initrd = []Blob{root.Initrd}
+		if root.Which != "" {
+			l.cmdline = strings.TrimSpace(l.cmdline + " lkx.root=" + root.Which)
+		}
+	}
+	for _, b := range initrd {
 		l.initrd.PutSource(l.initrd.Size(), b.Size, b.Open)
 	}
 	return l, nil
@@ -134,7 +142,7 @@ func text(s string) *sparse.File {
 
 // unifiedImage writes the UKI itself.
 func unifiedImage(_ context.Context, in Input, out *os.Root) error {
-	l, err := load(in)
+	l, err := load(in, nil)
 	if err != nil {
 		return err
 	}

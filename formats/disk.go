@@ -37,14 +37,18 @@ const (
 )
 
 // disk lays out a disk with a GUID partition table: GRUB's core image before the
-// first MiB if it boots with BIOS, and one FAT partition with what is booted. The
-// kernel and the initrd are there once: as a UKI, out of which GRUB loads them by
+// first MiB if it boots with BIOS, one FAT partition with what is booted, and one
+// with the root file system, where that is not in the initrd. The kernel and the initrd are there once: as a UKI, out of which GRUB loads them by
 // their sectors, or, without UEFI, as files.
 //
 // Its size is a multiple of align bytes.
 func disk(in Input, with firmware, align int64) (*laid, error) {
 	with.bios = with.bios && in.Arch == "amd64"
-	l, err := load(in)
+	root, err := rootDisk(in)
+	if err != nil {
+		return nil, err
+	}
+	l, err := load(in, root)
 	if err != nil {
 		return nil, err
 	}
@@ -56,17 +60,23 @@ func disk(in Input, with firmware, align int64) (*laid, error) {
 	if err != nil {
 		return nil, err
 	}
-	size := partAlign + vol.Size() + partAlign
-	if in.Size != 0 && in.Size < size {
-		return nil, fmt.Errorf("a disk of %d bytes is too small: this one needs %d", in.Size, size)
+	rootOff := partAlign + vol.Size()
+	size := rootOff + partAlign // the last MiB is for the second table
+	if root != nil {
+		size += alignUp(root.Image.Size, partAlign)
 	}
-	size = (max(size, in.Size) + align - 1) / align * align
+	if size, err = grown(in, size, align); err != nil {
+		return nil, err
+	}
 	t := &gpt.Table{
 		ID: gpt.NewGUID(id, "disk"), Size: size, Active: !with.efi,
 		Partitions: []gpt.Partition{{Type: gpt.BasicData, ID: gpt.NewGUID(id, "boot"), Name: "boot", Off: partAlign, Size: vol.Size()}},
 	}
 	if with.efi {
 		t.Partitions[0].Type = gpt.EFISystem
+	}
+	if root != nil {
+		t.Partitions = append(t.Partitions, rootPartition(in, root, id, rootOff))
 	}
 	var core []byte
 	if with.bios {
@@ -85,8 +95,29 @@ func disk(in Input, with firmware, align int64) (*laid, error) {
 		out.Put(gpt.First, core)
 	}
 	out.PutFile(partAlign, vol)
+	if root != nil {
+		out.PutFile(rootOff, root.Image.file())
+	}
 	return &laid{out, id}, nil
 }
+
+// rootPartition is the partition of root, which begins at off.
+func rootPartition(in Input, root *RootDisk, id []byte, off int64) gpt.Partition {
+	kind := map[string]gpt.GUID{"amd64": gpt.RootAMD64, "arm64": gpt.RootARM64}[in.Arch]
+	return gpt.Partition{Type: kind, ID: gpt.NewGUID(id, "root"), Name: "root", Off: off, Size: alignUp(root.Image.Size, partAlign), Attributes: gpt.ReadOnly}
+}
+
+// grown is the size of a disk that needs size bytes: at least what the user
+// wants, and a multiple of align.
+func grown(in Input, size, align int64) (int64, error) {
+	if in.Size != 0 && in.Size < size {
+		return 0, fmt.Errorf("a disk of %d bytes is too small: this one needs %d", in.Size, size)
+	}
+	return alignUp(max(size, in.Size), align), nil
+}
+
+// alignUp is n, or the next multiple of align.
+func alignUp(n, align int64) int64 { return (n + align - 1) / align * align }
 
 // grubDisk is GRUB's part of a disk: the master boot record's code, and the core
 // image for the partition that begins at gpt.First.

@@ -20,6 +20,7 @@ type Format struct {
 	Name    string   // as users type it: lower case, LinuxKit's where it has one
 	Aliases []string // other names that are accepted
 	Doc     string   // one line, for "lkx formats"
+	Boots   string   // what it boots with, on amd64; "" if it does not boot by itself
 	Arches  []string // GOARCH values; nil is every one
 	Needs
 	// Files are the names of what is written, for the base name of a build.
@@ -30,32 +31,79 @@ type Format struct {
 
 // Needs is what of an [Input] formats are made from.
 type Needs struct {
-	Kernel bool // Input.Boot
-	Code   bool // Input.Code
-	Initrd bool // Input.Initrd
-	Root   bool // Input.Root
+	Kernel bool     // Input.Boot
+	Code   bool     // Input.Code
+	Initrd bool     // Input.Initrd
+	Root   bool     // Input.Root
+	Disks  []string // Input.Disks
 }
 
-// NeedsOf is what any of list needs.
-func NeedsOf(list []Format) Needs {
+// String names them for people.
+func (n Needs) String() string {
+	var out []string
+	add := func(needed bool, what string) {
+		if needed {
+			out = append(out, what)
+		}
+	}
+	add(n.Kernel, "kernel")
+	add(n.Initrd, "initrd")
+	for _, kind := range n.Disks {
+		add(kind == asManifest, "root")
+		add(kind != asManifest, kind)
+	}
+	add(n.Root, "files")
+	add(n.Code, "boot code")
+	return strings.Join(out, ", ")
+}
+
+// Roots are the types of root file systems that a manifest can ask for, the
+// default first: in memory, unpacked from the initrd, or on the disk that a
+// format has.
+var Roots = []string{"initramfs", rootSquashfs, rootErofs}
+
+// NeedsOf is what any of list needs, for a manifest that asks for the type of
+// root; "" is the default.
+func NeedsOf(list []Format, root string) Needs {
 	var n Needs
 	for _, f := range list {
-		n.Kernel, n.Code = n.Kernel || f.Kernel, n.Code || f.Code
-		n.Initrd, n.Root = n.Initrd || f.Initrd, n.Root || f.Root
+		n.Kernel, n.Code, n.Root = n.Kernel || f.Kernel, n.Code || f.Code, n.Root || f.Root
+		for _, kind := range f.Disks {
+			if kind == asManifest {
+				kind = DiskOf(root)
+			}
+			if kind == "" {
+				n.Initrd = true
+			} else if !slices.Contains(n.Disks, kind) {
+				n.Disks = append(n.Disks, kind)
+			}
+		}
+		n.Initrd = n.Initrd || f.Initrd
 	}
+	slices.Sort(n.Disks)
 	return n
+}
+
+// DiskOf is [Input].Disk for a manifest that asks for the type of root.
+func DiskOf(root string) string {
+	if root == Roots[0] {
+		return ""
+	}
+	return root
 }
 
 // Input is what a format is made from.
 type Input struct {
-	Base   string    // base name of the files
-	Boot   tree.Tree // boot/kernel, boot/cmdline and, if there is microcode, boot/ucode.cpio; nil without a kernel
-	Code   tree.Tree // boot code, below efi and grub; nil unless the format needs it
-	Root   tree.Tree // the whole root file system, boot included; nil unless the format needs it
-	Initrd []Blob    // compressed cpio archives, each a multiple of 4 bytes; concatenated they are the root file system without boot
-	Arch   string    // GOARCH
-	Size   int64     // least size of a disk, in bytes; 0 is as large as its content
-	Epoch  int64     // seconds since 1970; the time of every file and volume
+	Base   string               // base name of the files
+	Boot   tree.Tree            // boot/kernel, boot/cmdline and, if there is microcode, boot/ucode.cpio; nil without a kernel
+	Code   tree.Tree            // boot code, below efi and grub; nil unless the format needs it
+	Root   tree.Tree            // the whole root file system, boot included; nil unless the format needs it
+	Initrd []Blob               // compressed cpio archives, each a multiple of 4 bytes; concatenated they are the root file system without boot
+	Disks  map[string]*RootDisk // root file systems for disks, by their type
+	Disk   string               // type of the root that disks have; "" if that is in Initrd
+	Arch   string               // GOARCH
+	Size   int64                // least size of a disk, in bytes; 0 is as large as its content
+	Epoch  int64                // seconds since 1970; the time of every file and volume
 }
 
 // Blob is a sequence of bytes that can be read again and again.
@@ -128,7 +176,7 @@ func ParseSize(s string) (int64, error) {
 
 // create writes one file of out with what write gives.
 func create(out *os.Root, name string, write func(w *os.File) error) error {
-	f, err := out.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+	f, err := out.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o644)
 	if err != nil {
 		return fmt.Errorf("creating %s: %w", name, err)
 	}

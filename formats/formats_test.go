@@ -35,17 +35,33 @@ func system(t *testing.T) (boot, root tree.Tree) {
 	put(t, &b, tree.Entry{Path: "boot/kernel", Mode: tree.TypeRegular | 0o644}, "the kernel")
 	put(t, &b, tree.Entry{Path: "boot/cmdline", Mode: tree.TypeRegular | 0o644}, "console=ttyS0\n")
 	put(t, &b, tree.Entry{Path: "boot/ucode.cpio", Mode: tree.TypeRegular | 0o644}, "microcode")
-	put(t, &r, tree.Entry{Path: "boot/dtb", Mode: tree.TypeRegular | 0o644}, "not in an initrd")
+	put(t, &r, tree.Entry{Path: "boot/other", Mode: tree.TypeRegular | 0o644}, "not in an initrd")
 	put(t, &r, tree.Entry{Path: "bin", Mode: tree.TypeDir | 0o755}, "")
 	put(t, &r, tree.Entry{Path: "bin/ping", Mode: tree.TypeRegular | 0o755, Xattrs: map[string]string{"security.capability": "\x01\x00\xff"}}, strings.Repeat("ping", 5000))
 	put(t, &r, tree.Entry{Path: "etc/motd", Mode: tree.TypeRegular | 0o644, UID: 5}, "hi")
 	return b.Tree(), r.Overlay()
 }
 
+// bootable is the system with what finds its root on a disk.
+func bootable(t *testing.T, system tree.Tree) tree.Tree {
+	t.Helper()
+	var r tree.Builder
+	if err := r.Add("", system, nil); err != nil {
+		t.Fatal(err)
+	}
+	put(t, &r, tree.Entry{Path: "boot/dtb/broadcom/bcm2837-rpi-3-b.dtb", Mode: tree.TypeRegular | 0o644}, "a device tree")
+	put(t, &r, tree.Entry{Path: "init", Mode: tree.TypeRegular | 0o755}, "the init")
+	put(t, &r, tree.Entry{Path: "usr/bin/lkx-services", Mode: tree.TypeRegular | 0o755}, "what it starts")
+	put(t, &r, tree.Entry{Path: "lib/modules/6.1/lkx-initrd.list", Mode: tree.TypeRegular | 0o644}, "modules.dep\nkernel/squashfs.ko\n")
+	put(t, &r, tree.Entry{Path: "lib/modules/6.1/modules.dep", Mode: tree.TypeRegular | 0o644}, "of modules")
+	put(t, &r, tree.Entry{Path: "lib/modules/6.1/kernel/squashfs.ko", Mode: tree.TypeRegular | 0o644}, "a module")
+	return r.Overlay()
+}
+
 func input(t *testing.T) Input {
 	t.Helper()
 	boot, root := system(t)
-	in := Input{Base: "os", Boot: boot, Root: root, Arch: "amd64", Epoch: 1000}
+	in := Input{Base: "os", Boot: boot, Root: bootable(t, root), Arch: "amd64", Epoch: 1000}
 	for _, name := range []string{"init[0]", "files"} {
 		var buf bytes.Buffer
 		if err := Segment(&buf, name, root, "", in.Epoch); err != nil {
@@ -55,7 +71,31 @@ func input(t *testing.T) Input {
 			return io.NopCloser(bytes.NewReader(buf.Bytes())), nil
 		}})
 	}
+	in.Disks = map[string]*RootDisk{}
+	for _, kind := range []string{rootSquashfs, rootErofs} {
+		in.Disks[kind] = onDiskOf(t, kind, in.Root)
+	}
+	in.Disks[rootISO] = onDiskOf(t, rootISO, plain{in.Root})
 	return in
+}
+
+// onDiskOf is t as a root file system on a disk.
+func onDiskOf(t *testing.T, kind string, root tree.Tree) *RootDisk {
+	t.Helper()
+	dir := t.TempDir()
+	out, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	if err := WriteRoot(t.Context(), out, kind, root, "", 1000); err != nil {
+		t.Fatal(err)
+	}
+	d, err := ReadRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
 }
 
 // written makes a format, and returns its files.
@@ -104,8 +144,11 @@ func TestConformance(t *testing.T) {
 				t.Errorf("its line is %q", f.Doc)
 			}
 			in := input(t)
+			if f.Arches != nil && !slices.Contains(f.Arches, in.Arch) {
+				in.Arch = f.Arches[0]
+			}
 			if f.Code {
-				in.Code = component(t, "bootblobs")
+				in.Code = component(t, "bootblobs", in.Arch)
 			}
 			first := written(t, f, in)
 			want := slices.Sorted(slices.Values(f.Files("os")))
@@ -226,7 +269,7 @@ func TestParseSize(t *testing.T) {
 
 func TestDiskSize(t *testing.T) {
 	in := input(t)
-	in.Code = component(t, "bootblobs")
+	in.Code = component(t, "bootblobs", in.Arch)
 	for want, size := range map[int64]int64{5 << 20: 0, 100<<20 + 1<<20: 100<<20 + 1} {
 		in.Size = size
 		d, err := disk(in, both, partAlign)

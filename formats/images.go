@@ -2,12 +2,19 @@ package formats
 
 import (
 	"context"
+	"crypto/sha256"
+	"io"
 	"os"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
 
 	"github.com/lkx-os/lkx/exporters/gcp"
 	"github.com/lkx-os/lkx/exporters/gpt"
+	"github.com/lkx-os/lkx/exporters/ociarchive"
 	"github.com/lkx-os/lkx/exporters/ova"
 	"github.com/lkx-os/lkx/exporters/qcow2"
+	"github.com/lkx-os/lkx/exporters/tarball"
 	"github.com/lkx-os/lkx/exporters/vhd"
 	"github.com/lkx-os/lkx/exporters/vhdx"
 	"github.com/lkx-os/lkx/exporters/vmdk"
@@ -101,6 +108,41 @@ func appliance(ctx context.Context, in Input, out *os.Root) error {
 			Name: in.Base, CPUs: ovaCPUs, MemoryMiB: ovaMemoryMiB, Firmware: "efi", Network: true, Epoch: in.Epoch,
 		})
 	})
+}
+
+// containerImage writes the system, with what boots it, as a container image. Its
+// layer is made first, in a file that does not stay: the image names its digest.
+func containerImage(suffix string) write {
+	return func(_ context.Context, in Input, out *os.Root) error {
+		all, err := wholeSystem(in)
+		if err != nil {
+			return err
+		}
+		const scratch = ".image.layer"
+		defer out.Remove(scratch)
+		sum := sha256.New()
+		err = create(out, scratch, func(w *os.File) error {
+			return tarball.Write(io.MultiWriter(w, sum), all, in.Epoch)
+		})
+		if err != nil {
+			return err
+		}
+		layer, err := out.Open(scratch)
+		if err != nil {
+			return err
+		}
+		defer layer.Close()
+		info, err := layer.Stat()
+		if err != nil {
+			return err
+		}
+		return create(out, in.Base+suffix, func(w *os.File) error {
+			return ociarchive.Write(w, layer, ociarchive.Options{
+				Name: strings.ToLower(in.Base) + ":latest", Arch: in.Arch, Entrypoint: []string{"/init"},
+				Layer: digest.NewDigest(digest.SHA256, sum), Size: info.Size(), Epoch: in.Epoch,
+			})
+		})
+	}
 }
 
 // googleImage writes a disk, of whole GiB, in the archive that Compute Engine takes.

@@ -13,7 +13,7 @@ import (
 
 // component is the root file system of one of the project's own images, which
 // LKX_TEST_IMAGES holds as a layout.
-func component(t *testing.T, name string) tree.Tree {
+func component(t *testing.T, name, arch string) tree.Tree {
 	t.Helper()
 	layout := os.Getenv("LKX_TEST_IMAGES")
 	if layout == "" {
@@ -27,7 +27,7 @@ func component(t *testing.T, name string) tree.Tree {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
-	const platform = "linux/amd64"
+	platform := "linux/" + arch
 	img, err := s.Resolve(t.Context(), "ghcr.io/lkx-os/"+name+":0.1", platform)
 	if err != nil {
 		t.Fatal(err)

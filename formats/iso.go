@@ -18,6 +18,7 @@ import (
 const (
 	espImage      = "lkx/esp.img" // the FAT volume that UEFI boots from
 	eltoritoImage = "lkx/eltorito.img"
+	isoRoot       = "lkx/root.img"
 )
 
 // iso writes a CD that is also a disk: with a GUID partition table, of which the
@@ -27,7 +28,11 @@ func iso(with firmware, suffix string) write {
 	return func(_ context.Context, in Input, out *os.Root) error {
 		with := with
 		with.bios = with.bios && in.Arch == "amd64"
-		l, err := load(in)
+		root, err := rootDisk(in)
+		if err != nil {
+			return err
+		}
+		l, err := load(in, root)
 		if err != nil {
 			return err
 		}
@@ -35,7 +40,10 @@ func iso(with firmware, suffix string) write {
 		if err != nil {
 			return err
 		}
-		cd := &cd{in: in, with: with, l: l, files: map[string]*sparse.File{}}
+		cd := &cd{in: in, with: with, l: l, root: root, files: map[string]*sparse.File{}}
+		if root != nil {
+			cd.files[isoRoot] = root.Image.file()
+		}
 		if err := cd.fill(id); err != nil {
 			return err
 		}
@@ -52,6 +60,7 @@ type cd struct {
 	in    Input
 	with  firmware
 	l     *loaded
+	root  *RootDisk // nil if the initrd is all
 	files map[string]*sparse.File
 
 	kernel, initrd sparse.Run // in the file that holds them
@@ -148,6 +157,11 @@ func (c *cd) image(id []byte) (*sparse.File, error) {
 	t := &gpt.Table{ID: gpt.NewGUID(id, "cd"), Size: v.Image.Size(), BootCode: c.mbr}
 	if esp := c.files[espImage]; esp != nil {
 		t.Partitions = []gpt.Partition{{Type: gpt.EFISystem, ID: gpt.NewGUID(id, "esp"), Name: "esp", Off: v.Offsets[espImage], Size: esp.Size()}}
+	}
+	if c.root != nil {
+		p := rootPartition(c.in, c.root, id, v.Offsets[isoRoot])
+		p.Size = c.root.Image.Size // other files are behind it
+		t.Partitions = append(t.Partitions, p)
 	}
 	out, err := t.Image()
 	if err != nil {

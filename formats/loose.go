@@ -11,11 +11,16 @@ import (
 
 // kernelInitrd writes what a boot loader is given.
 func kernelInitrd(_ context.Context, in Input, out *os.Root) error {
-	l, err := load(in)
+	l, err := load(in, nil)
 	if err != nil {
 		return err
 	}
-	names := suffixes("-kernel", "-initrd.img", "-cmdline")(in.Base)
+	return l.save(in.Base, out)
+}
+
+// save writes what is loaded as files.
+func (l *loaded) save(base string, out *os.Root) error {
+	names := suffixes("-kernel", "-initrd.img", "-cmdline")(base)
 	for i, f := range []*sparse.File{l.kernel, l.wholeInitrd(), text(l.cmdline)} {
 		if err := save(out, names[i], f); err != nil {
 			return err
@@ -24,9 +29,25 @@ func kernelInitrd(_ context.Context, in Input, out *os.Root) error {
 	return nil
 }
 
+// kernelRoot writes a root file system of the type kind, and what finds it. For
+// an init that cannot, the initrd is empty: the kernel mounts what root= says.
+func kernelRoot(kind, suffix string) write {
+	return func(_ context.Context, in Input, out *os.Root) error {
+		root := in.Disks[kind]
+		l, err := load(in, root)
+		if err != nil {
+			return err
+		}
+		if err := save(out, in.Base+suffix, root.Image.file()); err != nil {
+			return err
+		}
+		return l.save(in.Base, out)
+	}
+}
+
 // tarKernelInitrd writes the same as a tar archive, microcode by itself.
 func tarKernelInitrd(_ context.Context, in Input, out *os.Root) error {
-	l, err := load(in)
+	l, err := load(in, nil)
 	if err != nil {
 		return err
 	}
@@ -47,15 +68,19 @@ func tarKernelInitrd(_ context.Context, in Input, out *os.Root) error {
 
 // tarArchive writes the root file system with what boots it.
 func tarArchive(_ context.Context, in Input, out *os.Root) error {
-	trees := []tree.Tree{in.Root}
-	if in.Boot != nil {
-		trees = []tree.Tree{in.Boot, in.Root}
-	}
-	all, err := tree.Merge(trees...)
+	all, err := wholeSystem(in)
 	if err != nil {
 		return err
 	}
 	return create(out, suffixes(".tar")(in.Base)[0], func(w *os.File) error {
 		return tarball.Write(w, all, in.Epoch)
 	})
+}
+
+// wholeSystem is the root file system with what boots it.
+func wholeSystem(in Input) (tree.Tree, error) {
+	if in.Boot == nil {
+		return in.Root, nil
+	}
+	return tree.Merge(in.Boot, in.Root)
 }

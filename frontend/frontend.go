@@ -118,7 +118,7 @@ func (b *build) platform(ctx context.Context, target *ocispec.Platform, index in
 		}
 	}
 	r := newResolver(b, m, p)
-	pl, err := plan.New(ctx, m, plan.Options{Platform: platforms.Format(p), Bootcode: formats.NeedsOf(b.options.formats).Code}, r, newBuildContext(ctx, b, m))
+	pl, err := plan.New(ctx, m, plan.Options{Platform: platforms.Format(p), Bootcode: formats.NeedsOf(b.options.formats, m.Root).Code}, r, newBuildContext(ctx, b, m))
 	if err != nil {
 		return nil, b.src.located(err)
 	}
@@ -164,8 +164,11 @@ func (b *build) graph(ctx context.Context, pl *plan.Plan, p ocispec.Platform, r 
 	if b.options.rootfs {
 		return llbgen.RootFS(pl, o), nil
 	}
-	need := formats.NeedsOf(b.options.formats)
-	a := llbgen.Artifacts{Base: b.base(r.m), Arch: p.Architecture, Size: b.options.size, Kernel: need.Kernel, Initrd: need.Initrd, Root: need.Root}
+	need := formats.NeedsOf(b.options.formats, r.m.Root)
+	a := llbgen.Artifacts{
+		Base: b.base(r.m), Arch: p.Architecture, Size: b.options.size,
+		Kernel: need.Kernel, Initrd: need.Initrd, Root: need.Root, Disks: need.Disks, Disk: formats.DiskOf(r.m.Root),
+	}
 	for _, f := range b.options.formats {
 		a.Formats = append(a.Formats, f.Name)
 	}

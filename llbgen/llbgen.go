@@ -40,11 +40,13 @@ type Artifacts struct {
 	Size                 int64    // least size of a disk, in bytes
 	Formats              []string // names
 	Kernel, Initrd, Root bool     // what the formats are made from
+	Disks                []string // types of root file systems for disks that they are made from, too
+	Disk                 string   // type of the root that disks have; "" for none
 }
 
 // Export is the graph whose result holds the files of a, and nothing else.
 func Export(p *plan.Plan, a Artifacts, o Options) llb.State {
-	job := &plan.Job{Make: plan.JobArtifacts, Arch: a.Arch, Epoch: o.Epoch, Formats: a.Formats, Base: a.Base, Size: a.Size, Code: p.Code}
+	job := &plan.Job{Make: plan.JobArtifacts, Arch: a.Arch, Epoch: o.Epoch, Formats: a.Formats, Base: a.Base, Size: a.Size, Code: p.Code, Disks: a.Disks, Disk: a.Disk}
 	if a.Kernel || a.Root {
 		job.Boot = p.Boot
 	}
@@ -58,7 +60,17 @@ func Export(p *plan.Plan, a Artifacts, o Options) llb.State {
 			extra = append(extra, o.mount(plan.SegmentDir(i), Segment(&p.Steps[i], o)))
 		}
 	}
+	for _, kind := range a.Disks {
+		extra = append(extra, o.mount(plan.DiskDir(kind), disk(p, kind, o)))
+	}
 	return o.exec(job, "make "+a.Base+": "+strings.Join(a.Formats, ", "), nil, extra...)
+}
+
+// disk is the graph whose result holds p's root file system as one of type kind,
+// and the small initrd that finds it.
+func disk(p *plan.Plan, kind string, o Options) llb.State {
+	job := &plan.Job{Make: plan.JobDisk, Disk: kind, Epoch: o.Epoch, Compression: o.Compression, Steps: anonymized(p.Steps)}
+	return o.exec(job, "root file system: "+kind, nil)
 }
 
 // Segment is the graph whose result holds the segment of s.
@@ -80,11 +92,7 @@ func RootFS(p *plan.Plan, o Options) llb.State {
 		job := &plan.Job{Make: plan.JobRootFS, Epoch: o.Epoch, Steps: []plan.Step{anonymous(steps[i])}}
 		parts = append(parts, o.exec(job, "root file system: "+steps[i].Title, &steps[i]))
 	}
-	anonymized := make([]plan.Step, len(steps))
-	for i, s := range steps {
-		anonymized[i] = anonymous(s)
-	}
-	dirs := &plan.Job{Make: plan.JobRootDirs, Epoch: o.Epoch, Steps: anonymized}
+	dirs := &plan.Job{Make: plan.JobRootDirs, Epoch: o.Epoch, Steps: anonymized(steps)}
 	parts = append(parts, o.exec(dirs, "root file system: directories", nil))
 	if o.Merge {
 		return llb.Merge(parts, llb.WithCustomName("merge the root file system"))
@@ -102,6 +110,14 @@ func RootFS(p *plan.Plan, o Options) llb.State {
 func anonymous(s plan.Step) plan.Step {
 	s.Title = ""
 	return s
+}
+
+func anonymized(steps []plan.Step) []plan.Step {
+	out := make([]plan.Step, len(steps))
+	for i, s := range steps {
+		out[i] = anonymous(s)
+	}
+	return out
 }
 
 // exec runs job, for step s if it is of one. Images and segments are keyed by

@@ -52,6 +52,11 @@ type Manifest struct {
 	Services []Container `yaml:"services"`
 	// Files that are placed over all images.
 	Files []File `yaml:"files"`
+	// Where disks and CDs have their root file system: in the initrd, from which
+	// it is unpacked into memory, which is the default, or on the disk, as a
+	// compressed `squashfs` or an `erofs`. Formats with `squashfs` or `erofs` in
+	// their names have it so in any case, kernel+initrd and uki never.
+	Root string `yaml:"root" enum:"initramfs,squashfs,erofs"`
 	// LinuxKit's content trust: accepted, without effect.
 	Trust *Trust `yaml:"trust"`
 

@@ -8,10 +8,12 @@ import (
 // Job is the work order of one exec op: it travels as a file, and so is part of
 // the op's cache key. Only what the result depends on may be in it.
 type Job struct {
-	Make        string   `json:"make"`                  // JobSegment, JobRootFS or JobArtifacts
+	Make        string   `json:"make"`                  // one of the constants
 	Arch        string   `json:"arch,omitempty"`        // GOARCH of the system
 	Epoch       int64    `json:"epoch"`                 // seconds since 1970, of every file and volume
 	Compression string   `json:"compression,omitempty"` // of segments
+	Disk        string   `json:"disk,omitempty"`        // type of a root file system for disks: the one to make, or that of disks
+	Disks       []string `json:"disks,omitempty"`       // types of root file systems that are mounted
 	Formats     []string `json:"formats,omitempty"`     // of artifacts
 	Base        string   `json:"base,omitempty"`        // base name of artifacts
 	Size        int64    `json:"size,omitempty"`        // least size of a disk, in bytes
@@ -26,6 +28,7 @@ const (
 	JobSegment   = "segment"   // the segment of its one step, as SegmentFile
 	JobRootFS    = "rootfs"    // the tree of its one step, as a directory
 	JobRootDirs  = "rootdirs"  // the directories that steps need and do not place, as the steps together have them
+	JobDisk      = "disk"      // its steps as a root file system for a disk
 	JobArtifacts = "artifacts" // files in its formats
 )
 
@@ -42,6 +45,7 @@ const (
 	imageDir    = "/images/"   // below it, image i of Images
 	blobDir     = "/blobs/"    // below it, blob i of Blobs
 	segmentDir  = "/segments/" // below it, segment i
+	diskDir     = "/disks/"    // below it, the root file system of a type
 )
 
 // ImageDir is the mount point of the job's image i, in the order of [Images].
@@ -52,6 +56,9 @@ func BlobDir(i int) string { return blobDir + strconv.Itoa(i) }
 
 // SegmentDir is the mount point of segment i.
 func SegmentDir(i int) string { return segmentDir + fmt.Sprintf("%03d", i) }
+
+// DiskDir is the mount point of the root file system of type kind.
+func DiskDir(kind string) string { return diskDir + kind }
 
 // Images are the images that j needs mounted.
 func (j *Job) Images() []Image {

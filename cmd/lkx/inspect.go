@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -264,13 +265,14 @@ func formatsCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			t := tabwriter.NewWriter(c.OutOrStdout(), 0, 8, 3, ' ', 0)
-			fmt.Fprintln(t, "FORMAT\tFILES\tARCHES\tWHAT")
+			fmt.Fprintln(t, "FORMAT\tFILES\tARCHES\tBOOTS WITH\tMADE OF\tWHAT")
 			for _, f := range formats.All {
 				arches := "any"
 				if f.Arches != nil {
 					arches = strings.Join(f.Arches, ", ")
 				}
-				fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", f.Name, strings.Join(f.Files("NAME"), " "), arches, f.Doc)
+				files := strings.Join(f.Files("NAME"), " ")
+				fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%v\t%s\n", f.Name, files, arches, cmp.Or(f.Boots, "-"), f.Needs, f.Doc)
 			}
 			return t.Flush()
 		},

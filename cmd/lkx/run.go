@@ -44,8 +44,9 @@ func runCommand() *cobra.Command {
 		Use:   "run [flags] FILE|PREFIX",
 		Short: "Boot what was built, in QEMU",
 		Long: `Run boots FILE, a disk, an ISO (as a CD) or a UKI, or PREFIX-kernel with
-PREFIX-initrd.img and PREFIX-cmdline, the files of format kernel+initrd. It joins
-the console: what is typed goes to the guest, ctrl-a x ends it, ctrl-a h lists
+PREFIX-initrd.img and PREFIX-cmdline, the files of format kernel+initrd, with
+PREFIX-squashfs.img, PREFIX-erofs.img or PREFIX.iso as disks if the command line
+says that the root is on one. It joins the console: what is typed goes to the guest, ctrl-a x ends it, ctrl-a h lists
 more. It returns when the guest powers off. Nothing is written to FILE.
 
 With --expect it is a test: once the console shows the text, the power button is
@@ -139,8 +140,8 @@ func (f *runFlags) machine(prefix string) (runner.Machine, error) {
 	return m, nil
 }
 
-// artifact makes m boot name: a file that there is, or the files of
-// kernel+initrd that begin with it.
+// artifact makes m boot name: a file that there is, or the files of kernel+initrd,
+// kernel+squashfs and the like that begin with it.
 func (f *runFlags) artifact(m *runner.Machine, name string) error {
 	if info, err := os.Stat(name); err == nil && info.Mode().IsRegular() {
 		return f.file(m, name)
@@ -159,7 +160,23 @@ func (f *runFlags) artifact(m *runner.Machine, name string) error {
 		return fmt.Errorf("reading the command line: %w", err)
 	}
 	m.Cmdline = strings.TrimSpace(string(cmdline) + " " + f.append)
+	if strings.Contains(m.Cmdline, "lkx.root=") {
+		m.Disks = rootDisks(name)
+	}
 	return nil
+}
+
+// rootDisks are the files that begin with prefix and can hold a root file
+// system. One of an earlier build does no harm: the command line says which.
+func rootDisks(prefix string) []runner.Disk {
+	var out []runner.Disk
+	for _, suffix := range []string{"-squashfs.img", "-erofs.img", ".iso"} {
+		if _, err := os.Stat(prefix + suffix); err == nil {
+			cd := suffix == ".iso"
+			out = append(out, runner.Disk{Path: prefix + suffix, Format: "raw", ReadOnly: !cd, CD: cd})
+		}
+	}
+	return out
 }
 
 // file makes m boot one file.

@@ -35,7 +35,11 @@ rm -f "$to/modules.symbols" "$to/modules.symbols.bin" "$to/modules.builtin.modin
 cp "$root/boot/vmlinuz-$version" "$out/kernel"
 # UEFI wants a PE file, which an arm64 kernel that is compressed is not.
 [ "$(head -c 2 "$out/kernel")" = MZ ] || { echo "vmlinuz-$version is not a PE file" >&2; exit 1; }
-tar --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 -C "$out/tree" -cf "$out/kernel.tar" lib
+# Device trees of the boards that lkx makes cards for.
+for dtb in "$root"/usr/lib/linux-image-*/broadcom/bcm2837-*.dtb "$root"/usr/lib/linux-image-*/broadcom/bcm2711-*.dtb; do
+  [ ! -e "$dtb" ] || install -D -m 644 "$dtb" "$out/tree/boot/dtb/broadcom/${dtb##*/}"
+done
+tar --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 -C "$out/tree" -cf "$out/kernel.tar" .
 rm -rf "$out/tree"
 touch -d @0 "$out"/*
 ls -l "$out"

@@ -71,6 +71,10 @@ var (
 	RootARM64 = Parse("B921B045-1DF0-41C3-AF44-4C6F280D3FAE")
 )
 
+// ReadOnly is the attribute of a partition that is to be mounted read-only
+// (Discoverable Partitions Specification, bit 60).
+const ReadOnly = 1 << 60
+
 // Partition is one partition.
 type Partition struct {
 	Type, ID   GUID

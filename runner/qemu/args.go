@@ -61,11 +61,11 @@ func arguments(m runner.Machine, accel string) ([]string, error) {
 	// No boot ROM: nothing boots from the network, and QEMU's may be missing.
 	out = append(out, "-netdev", net, "-device", "virtio-net-pci,netdev=net,romfile=")
 	for i, d := range m.Disks {
-		drive, device, err := disk(i, d, m.Arch)
+		drive, device, err := disk(i, d)
 		if err != nil {
 			return nil, err
 		}
-		if d.CD && m.Arch == "arm64" {
+		if d.CD { // a driver that kernels for clouds have, unlike that of the machine's own controller
 			out = append(out, "-device", "virtio-scsi-pci")
 		}
 		if i == 0 && m.Kernel == "" {
@@ -104,7 +104,7 @@ func cpu(arch, accel string) string {
 }
 
 // disk is the image and the device of the i-th disk.
-func disk(i int, d runner.Disk, arch string) (drive, device string, err error) {
+func disk(i int, d runner.Disk) (drive, device string, err error) {
 	format, err := diskFormat(d)
 	if err != nil {
 		return "", "", err
@@ -115,7 +115,7 @@ func disk(i int, d runner.Disk, arch string) (drive, device string, err error) {
 	}
 	drive = fmt.Sprintf("if=none,id=disk%d,file=%s,format=%s", i, escape(path), format)
 	if d.CD {
-		return drive + ",media=cdrom,read-only=on", fmt.Sprintf("%s,drive=disk%d", cdDevices[arch], i), nil
+		return drive + ",media=cdrom,read-only=on", fmt.Sprintf("scsi-cd,drive=disk%d", i), nil
 	}
 	if d.ReadOnly {
 		drive += ",read-only=on"

@@ -7,10 +7,6 @@ import (
 	"strings"
 )
 
-// cdDevices are CD drives: on the machine's own controller, or, where it has
-// none, on a virtio one.
-var cdDevices = map[string]string{"amd64": "ide-cd", "arm64": "scsi-cd"}
-
 // A flash is UEFI's code and the store of its variables, two files side by side.
 type flash struct{ dir, code, vars string }
 

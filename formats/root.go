@@ -1,0 +1,252 @@
+package formats
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"strings"
+
+	"github.com/lkx-os/lkx/exporters/erofs"
+	"github.com/lkx-os/lkx/exporters/iso9660"
+	"github.com/lkx-os/lkx/exporters/squashfs"
+	"github.com/lkx-os/lkx/internal/sparse"
+	"github.com/lkx-os/lkx/tree"
+)
+
+// Types of root file systems on disks, as mount(8) has them.
+const (
+	rootSquashfs = "squashfs"
+	rootErofs    = "erofs"
+	rootISO      = "iso9660"
+)
+
+// asManifest stands in [Needs] for the type that the manifest asks for.
+const asManifest = "*"
+
+// RootDisk is a root file system for a disk, with the initrd that finds it.
+type RootDisk struct {
+	Image  Blob
+	Initrd Blob   // a compressed cpio archive, a multiple of 4 bytes
+	Which  string // what the initrd's init knows the root by: "UUID=…", "LABEL=…"; "" if it cannot find any
+}
+
+// Files of a directory that holds a RootDisk.
+const (
+	rootImage  = "root"
+	rootInitrd = "initrd"
+	rootWhich  = "which"
+)
+
+// WriteRoot makes a root file system of t, of the type kind, as files in out,
+// for [ReadRoot]. boot/ is left out.
+func WriteRoot(_ context.Context, out *os.Root, kind string, t tree.Tree, compression string, epoch int64) error {
+	root, small, err := split(t)
+	if err != nil {
+		return err
+	}
+	which := ""
+	err = create(out, rootImage, func(w *os.File) (err error) {
+		which, err = writeRoot(w, kind, root, epoch)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if small == nil {
+		which, small = "", (&tree.Builder{}).Tree()
+	}
+	if err := save(out, rootWhich, text(which)); err != nil {
+		return err
+	}
+	return create(out, rootInitrd, func(w *os.File) error {
+		buf := bufio.NewWriter(w)
+		if err := Segment(buf, "root", small, compression, epoch); err != nil {
+			return err
+		}
+		return buf.Flush()
+	})
+}
+
+// ReadRoot finds what [WriteRoot] wrote into dir.
+func ReadRoot(dir string) (*RootDisk, error) {
+	which, err := os.ReadFile(path.Join(dir, rootWhich))
+	if err != nil {
+		return nil, err
+	}
+	image, err := FileBlob(path.Join(dir, rootImage))
+	if err != nil {
+		return nil, err
+	}
+	initrd, err := FileBlob(path.Join(dir, rootInitrd))
+	return &RootDisk{image, initrd, string(which)}, err
+}
+
+// FileBlob is a file that stays as it is.
+func FileBlob(name string) (Blob, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return Blob{}, err
+	}
+	return Blob{info.Size(), func() (io.ReadCloser, error) { return os.Open(name) }}, nil
+}
+
+// writeRoot writes a file system and tells what it is known by.
+func writeRoot(w *os.File, kind string, t tree.Tree, epoch int64) (which string, err error) {
+	var uuid func(io.ReaderAt) (string, error)
+	switch kind {
+	case rootSquashfs:
+		uuid = squashfs.UUID
+		err = squashfs.Write(w, t, squashfs.Options{Epoch: epoch})
+	case rootErofs:
+		uuid = erofs.UUID
+		err = erofs.Write(w, t, erofs.Options{Epoch: epoch})
+	case rootISO:
+		return writeISO(w, t, epoch)
+	default:
+		err = fmt.Errorf("there are no root file systems of type %q", kind)
+	}
+	if err != nil {
+		return "", err
+	}
+	id, err := uuid(w)
+	return "UUID=" + id, err
+}
+
+// writeISO writes an ISO 9660 volume whose label comes from its contents. They
+// are read twice.
+func writeISO(w *os.File, t tree.Tree, epoch int64) (which string, err error) {
+	o := iso9660.Options{Label: "LKX", Epoch: epoch}
+	v, err := iso9660.New(t, o)
+	if err != nil {
+		return "", fmt.Errorf("%w; a squashfs or an erofs can hold it", err)
+	}
+	r, err := v.Image.Open()
+	if err != nil {
+		return "", err
+	}
+	defer r.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, r); err != nil {
+		return "", err
+	}
+	o.Label = "LKX_" + strings.ToUpper(hex.EncodeToString(h.Sum(nil)[:12]))
+	if v, err = iso9660.New(t, o); err != nil {
+		return "", err
+	}
+	return "LABEL=" + o.Label, v.Image.Save(w)
+}
+
+// mountPoints are what a root file system must have, for nobody can make them.
+var mountPoints = map[string]uint32{"dev": 0o755, "proc": 0o755, "sys": 0o755, "run": 0o755, "tmp": 0o1777, "var": 0o755}
+
+// Where lkx's init and its kernels have what a small initrd is made of.
+const (
+	initPath    = "init"
+	servicesBin = "usr/bin/lkx-services" // an init that has this one finds roots on disks
+	initrdList  = "lkx-initrd.list"      // in lib/modules/VERSION: files of this directory, a line each
+	modulesDir  = "lib/modules"
+)
+
+// split parts a system into what is on its disk and the small initrd that finds
+// that, which is nil where the init is not one that could.
+func split(t tree.Tree) (root, small tree.Tree, err error) {
+	entries := map[string]tree.Entry{}
+	var lists []string
+	for e, err := range t.All() {
+		if err != nil {
+			return nil, nil, err
+		}
+		entries[e.Path] = e
+		if path.Base(e.Path) == initrdList && path.Dir(path.Dir(e.Path)) == modulesDir {
+			lists = append(lists, e.Path)
+		}
+	}
+	var r, s tree.Builder
+	if err := r.Add("", t, inBoot); err != nil {
+		return nil, nil, err
+	}
+	for _, dir := range []string{"dev", "proc", "sys", "run", "tmp", "var"} {
+		e := tree.Entry{Path: dir, Mode: tree.TypeDir | mountPoints[dir]}
+		if _, ok := entries[dir]; !ok {
+			if err := r.Put(e, nil); err != nil {
+				return nil, nil, err
+			}
+		}
+	}
+	if _, ok := entries[servicesBin]; !ok || !isFile(entries, initPath) {
+		return r.Tree(), nil, nil
+	}
+	names := []string{initPath}
+	for _, list := range lists {
+		more, err := listed(t, list)
+		if err != nil {
+			return nil, nil, err
+		}
+		names = append(names, more...)
+	}
+	for _, dir := range []string{"dev", "proc", "sys"} {
+		if err := s.Put(tree.Entry{Path: dir, Mode: tree.TypeDir | mountPoints[dir]}, nil); err != nil {
+			return nil, nil, err
+		}
+	}
+	for _, name := range names {
+		e := entries[name]
+		if !isFile(entries, name) {
+			return nil, nil, fmt.Errorf("the small initrd wants the file %s, and there is none", name)
+		}
+		e.Hard, e.Xattrs = 0, nil
+		if err := s.Put(e, func() (io.ReadCloser, error) { return t.Open(name) }); err != nil {
+			return nil, nil, err
+		}
+	}
+	return r.Tree(), s.Tree(), nil
+}
+
+// isFile tells whether there is a regular file of that name.
+func isFile(entries map[string]tree.Entry, name string) bool {
+	e, ok := entries[name]
+	return ok && e.Type() == tree.TypeRegular
+}
+
+// listed are the files of a list, as paths in t.
+func listed(t tree.Tree, list string) ([]string, error) {
+	f, err := t.Open(list)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var out []string
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		if name := strings.TrimSpace(lines.Text()); name != "" {
+			out = append(out, path.Join(path.Dir(list), name))
+		}
+	}
+	return out, lines.Err()
+}
+
+// errOtherInit says why a disk cannot be made.
+var errOtherInit = errors.New("this system's init does not look for a root on a disk: lkx's does (root: initramfs works with any)")
+
+// rootDisk is the root file system that disks of in have; nil if their initrd
+// is all.
+func rootDisk(in Input) (*RootDisk, error) {
+	d := in.Disks[in.Disk]
+	if d != nil && d.Which == "" {
+		return nil, errOtherInit
+	}
+	return d, nil
+}
+
+// file is b as a file.
+func (b Blob) file() *sparse.File {
+	f := &sparse.File{}
+	f.PutSource(0, b.Size, b.Open)
+	return f
+}
