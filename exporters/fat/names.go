@@ -91,10 +91,12 @@ func (n *node) shorten() error {
 			c.short = s
 			taken[s] = true
 		}
+		if strings.ToUpper(c.name) != c.name || c.short == "" {
+			c.long = utf16.Encode([]rune(c.name))
+		}
 	}
 	for _, c := range n.children {
 		if c.short == "" {
-			c.long = utf16.Encode([]rune(c.name))
 			c.short = alias(c.name, taken)
 			taken[c.short] = true
 		}
@@ -107,9 +109,10 @@ func (n *node) shorten() error {
 	return nil
 }
 
-// plain is a name that is a short one as it stands (section 6.1).
+// plain is a name that is a short one but for lower case (section 6.1): boot
+// loaders of boards read no other.
 func plain(name string) (string, bool) {
-	base, ext, dot := strings.Cut(name, ".")
+	base, ext, dot := strings.Cut(strings.ToUpper(name), ".")
 	ok := len(base) >= 1 && len(base) <= 8 && len(ext) <= 3 && (!dot || ext != "") &&
 		strings.IndexFunc(base+ext, func(r rune) bool { return !isShort(r) }) < 0
 	return fmt.Sprintf("%-8s%-3s", base, ext), ok

@@ -33,7 +33,7 @@ type job struct {
 func newPipeline(w io.Writer, pos int64, size int) (*pipeline, error) {
 	n := runtime.GOMAXPROCS(0)
 	p := &pipeline{w: w, size: size, pos: pos, work: make(chan *job, n), order: make(chan *job, 4*n), done: make(chan struct{})}
-	p.buffers.New = func() any { return make([]byte, size) }
+	p.buffers.New = func() any { b := make([]byte, size); return &b }
 	for range n {
 		z, err := compressor(size)
 		if err != nil {
@@ -62,7 +62,7 @@ func compressor(size int) (*zstd.Encoder, error) {
 }
 
 // buffer is a buffer of a block's size.
-func (p *pipeline) buffer() []byte { return p.buffers.Get().([]byte)[:p.size] }
+func (p *pipeline) buffer() []byte { return (*p.buffers.Get().(*[]byte))[:p.size] }
 
 // add takes over a block, which is not stored if it is of zeros.
 func (p *pipeline) add(data []byte, zeros bool) *placed {
@@ -107,7 +107,8 @@ func (p *pipeline) write() {
 // free gives a buffer back, unless it is one that had to grow.
 func (p *pipeline) free(b []byte) {
 	if cap(b) == p.size {
-		p.buffers.Put(b[:p.size])
+		b = b[:p.size]
+		p.buffers.Put(&b)
 	}
 }
 
