@@ -1,11 +1,15 @@
 package e2e
 
 import (
+	"bufio"
+	"context"
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -78,8 +82,8 @@ var boots = []struct {
 // disks, and boots them.
 func TestFormats(t *testing.T) {
 	e := setup(t)
-	out := t.TempDir()
-	manifest := filepath.Join(out, "os.yml")
+	out, store := t.TempDir(), t.TempDir()
+	manifest := filepath.Join(t.TempDir(), "os.yml")
 	named := map[string]bool{}
 	for _, g := range groups {
 		for name := range strings.SplitSeq(g.formats, ",") {
@@ -87,7 +91,7 @@ func TestFormats(t *testing.T) {
 		}
 		writeManifest(t, manifest, g.root)
 		dir := filepath.Join(out, g.dir)
-		ok(t, e.lkx, "build", "--progress", "quiet", "--store", filepath.Join(out, "store"), "--layout", e.images, "-f", g.formats, "-o", dir, manifest)
+		ok(t, e.lkx, "build", "--progress", "quiet", "--store", store, "--layout", e.images, "-f", g.formats, "-o", dir, manifest)
 		other := t.TempDir()
 		ok(t, "docker", buildx(manifest, "--build-arg", "FORMAT="+g.formats, "--output", "type=local,dest="+other)...)
 		here := sums(t, dir)
@@ -168,6 +172,13 @@ func judgeDisks(t *testing.T, dir string) {
 	}
 }
 
+// TestFlatWarning asks for a disk of which buildx would write a lot of zeros.
+func TestFlatWarning(t *testing.T) {
+	setup(t)
+	contains(t, ok(t, "docker", buildx("../examples/minimal.yml", "--progress", "plain", "--build-arg", "FORMAT=raw", "--build-arg", "SIZE=2G", "--output", "type=cacheonly")...),
+		"raw of 2048 MiB: what is free on the disk is written as zeros", "qcow2, vhdx")
+}
+
 // TestARM64 builds a system for another architecture, and boots it.
 func TestARM64(t *testing.T) {
 	e := setup(t)
@@ -177,5 +188,59 @@ func TestARM64(t *testing.T) {
 	guest(t, e, "--arch", "arm64", "--expect", "hello from lkx", filepath.Join(out, "arch"))
 	if os.Getenv("LKX_TEST_FULL") != "" {
 		guest(t, e, "--arch", "arm64", "--expect", "hello from lkx", filepath.Join(out, "arch-efi.qcow2"))
+	}
+}
+
+// TestRaspberry makes a card for the Raspberry Pi 3, looks at its files, and
+// boots them as the firmware would: QEMU has the board, but not its firmware.
+func TestRaspberry(t *testing.T) {
+	e := setup(t)
+	out := t.TempDir()
+	manifest := write(t, "card.yml", `kernel:
+  image: ghcr.io/lkx-os/kernel-generic:0.1
+  cmdline: console=ttyAMA0,115200 lkx.log=console
+init:
+  - ghcr.io/lkx-os/init:0.1
+  - ghcr.io/lkx-os/runc:0.1
+  - ghcr.io/lkx-os/containerd:0.1
+services:
+  - name: hello
+    image: ghcr.io/lkx-os/hello:0.1
+`)
+	ok(t, e.lkx, "build", "--progress", "quiet", "--store", filepath.Join(out, "store"), "--layout", e.images,
+		"--platform", "linux/arm64", "-f", "rpi3", "-o", out, manifest)
+	card := filepath.Join(out, "card-rpi3.img")
+	contains(t, ok(t, "sfdisk", "--dump", card), "start=        2048", "type=c")
+	part := card + "@@1M"
+	contains(t, ok(t, "mdir", "-b", "-i", part, "::"), "::/bootcode.bin", "::/start.elf", "::/config.txt", "::/bcm2710-rpi-3-b.dtb", "::/LICENCE.txt")
+	for _, name := range []string{"kernel", "initrd.img", "bcm2710-rpi-3-b.dtb", "cmdline.txt"} {
+		ok(t, "mcopy", "-i", part, "::"+name, filepath.Join(out, name))
+	}
+	cmdline, err := os.ReadFile(filepath.Join(out, "cmdline.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if os.Getenv("LKX_TEST_FULL") == "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	board := exec.CommandContext(ctx, "qemu-system-aarch64", "-M", "raspi3b", "-kernel", filepath.Join(out, "kernel"), "-initrd", filepath.Join(out, "initrd.img"),
+		"-dtb", filepath.Join(out, "bcm2710-rpi-3-b.dtb"), "-append", strings.TrimSpace(string(cmdline)), "-display", "none", "-serial", "stdio")
+	console, err := board.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := board.Start(); err != nil {
+		t.Fatal(err)
+	}
+	found := false
+	for lines := bufio.NewScanner(console); !found && lines.Scan(); {
+		found = strings.Contains(lines.Text(), "hello from lkx")
+	}
+	cancel()
+	_ = board.Wait() // it was killed
+	if !found {
+		t.Error("the board never said hello")
 	}
 }

@@ -22,6 +22,7 @@ type Format struct {
 	Doc     string   // one line, for "lkx formats"
 	Boots   string   // what it boots with, on amd64; "" if it does not boot by itself
 	Arches  []string // GOARCH values; nil is every one
+	Flat    bool     // what is free on the disk is zeros in the file, which who copies it may write out
 	Needs
 	// Files are the names of what is written, for the base name of a build.
 	Files func(base string) []string

@@ -3,6 +3,7 @@ package frontend
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/moby/buildkit/client/llb"
@@ -58,6 +59,25 @@ func rangeOf(e *source.Error) *pb.Range {
 	}
 	return &pb.Range{Start: at(e.Pos.Col), End: at(e.Pos.Col + max(e.Len, 1))}
 }
+
+// warnFlat tells the client of disks that are mostly zeros: BuildKit's local
+// exporter writes them out, and sends them over the wire.
+func (s *sources) warnFlat(ctx context.Context) {
+	src := s.maps[s.main]
+	if src == nil || src.Warn == nil || s.options.size < largeDisk {
+		return
+	}
+	for _, f := range s.options.formats {
+		if f.Flat {
+			text := fmt.Sprintf("%s of %d MiB: what is free on the disk is written as zeros", f.Name, s.options.size>>20)
+			hint := "qcow2, vhdx, vmdk and dynamic-vhd are as large as their content; \"lkx build\" keeps the zeros as holes"
+			src.Warn(ctx, text, client.WarnOpts{Level: 1, Detail: [][]byte{[]byte(hint)}})
+		}
+	}
+}
+
+// largeDisk is from where on it is worth a word, in bytes.
+const largeDisk = 1 << 30
 
 // warn tells the client of what is legal but suspicious.
 func (s *sources) warn(ctx context.Context, list source.Errors) {

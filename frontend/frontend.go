@@ -111,6 +111,7 @@ func (b *build) platform(ctx context.Context, target *ocispec.Platform, index in
 	}
 	if index == 0 {
 		b.src.warn(ctx, m.Warnings)
+		b.src.warnFlat(ctx)
 	}
 	for _, f := range b.options.formats {
 		if err := f.Check(p.Architecture, m.Kernel != nil); err != nil {
