@@ -184,7 +184,7 @@ func TestARM64(t *testing.T) {
 	e := setup(t)
 	out := t.TempDir()
 	ok(t, e.lkx, "build", "--progress", "quiet", "--store", filepath.Join(out, "store"), "--layout", e.images,
-		"--platform", "linux/arm64", "-f", "kernel+initrd,qcow2-efi", "-o", out, "../examples/arch.yml")
+		"--platform", "linux/arm64", "-f", "kernel+initrd,uki,raw-efi,iso-efi,qcow2-efi", "-o", out, "../examples/arch.yml")
 	guest(t, e, "--arch", "arm64", "--expect", "hello from lkx", filepath.Join(out, "arch"))
 	if os.Getenv("LKX_TEST_FULL") != "" {
 		guest(t, e, "--arch", "arm64", "--expect", "hello from lkx", filepath.Join(out, "arch-efi.qcow2"))

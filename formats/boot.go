@@ -25,6 +25,24 @@ type loaded struct {
 	ucode   *sparse.File // microcode, a cpio archive; nil if there is none
 	initrd  *sparse.File // without microcode
 	cmdline string       // without blanks around it
+
+	root *RootDisk // for the same disk; nil if the initrd is all
+	id   []byte    // digest of what is loaded, from which identifiers are made; of disks alone
+}
+
+// loadDisk is load for what boots from a disk.
+func loadDisk(in Input) (*loaded, error) {
+	root := in.Disks[in.Disk]
+	if root != nil && root.Which == "" {
+		return nil, errOtherInit
+	}
+	l, err := load(in, root)
+	if err != nil {
+		return nil, err
+	}
+	l.root = root
+	l.id, err = identity(l)
+	return l, err
 }
 
 // load lays out what in.Boot and in.Initrd hold, or what finds the root, where

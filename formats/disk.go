@@ -44,44 +44,36 @@ const (
 // Its size is a multiple of align bytes.
 func disk(in Input, with firmware, align int64) (*laid, error) {
 	with.bios = with.bios && in.Arch == "amd64"
-	root, err := rootDisk(in)
+	l, err := loadDisk(in)
 	if err != nil {
 		return nil, err
 	}
-	l, err := load(in, root)
-	if err != nil {
-		return nil, err
-	}
-	id, err := identity(l)
-	if err != nil {
-		return nil, err
-	}
-	vol, err := bootVolume(in, l, with, id)
+	vol, err := bootVolume(in, l, with)
 	if err != nil {
 		return nil, err
 	}
 	rootOff := partAlign + vol.Size()
 	size := rootOff + partAlign // the last MiB is for the second table
-	if root != nil {
-		size += alignUp(root.Image.Size, partAlign)
+	if l.root != nil {
+		size += alignUp(l.root.Image.Size, partAlign)
 	}
 	if size, err = grown(in, size, align); err != nil {
 		return nil, err
 	}
 	t := &gpt.Table{
-		ID: gpt.NewGUID(id, "disk"), Size: size, Active: !with.efi,
-		Partitions: []gpt.Partition{{Type: gpt.BasicData, ID: gpt.NewGUID(id, "boot"), Name: "boot", Off: partAlign, Size: vol.Size()}},
+		ID: gpt.NewGUID(l.id, "disk"), Size: size, Active: !with.efi,
+		Partitions: []gpt.Partition{{Type: gpt.BasicData, ID: gpt.NewGUID(l.id, "boot"), Name: "boot", Off: partAlign, Size: vol.Size()}},
 	}
 	if with.efi {
 		t.Partitions[0].Type = gpt.EFISystem
 	}
-	if root != nil {
-		t.Partitions = append(t.Partitions, rootPartition(in, root, id, rootOff))
+	if l.root != nil {
+		t.Partitions = append(t.Partitions, rootPartition(in, l, rootOff))
 	}
 	var core []byte
 	if with.bios {
 		t.Partitions = append(t.Partitions, gpt.Partition{
-			Type: gpt.BIOSBoot, ID: gpt.NewGUID(id, "bios"), Name: "bios", Off: gpt.First, Size: partAlign - gpt.First,
+			Type: gpt.BIOSBoot, ID: gpt.NewGUID(l.id, "bios"), Name: "bios", Off: gpt.First, Size: partAlign - gpt.First,
 		})
 		if t.BootCode, core, err = grubDisk(in); err != nil {
 			return nil, err
@@ -95,16 +87,16 @@ func disk(in Input, with firmware, align int64) (*laid, error) {
 		out.Put(gpt.First, core)
 	}
 	out.PutFile(partAlign, vol)
-	if root != nil {
-		out.PutFile(rootOff, root.Image.file())
+	if l.root != nil {
+		out.PutFile(rootOff, l.root.Image.file())
 	}
-	return &laid{out, id}, nil
+	return &laid{out, l.id}, nil
 }
 
-// rootPartition is the partition of root, which begins at off.
-func rootPartition(in Input, root *RootDisk, id []byte, off int64) gpt.Partition {
+// rootPartition is the partition of l's root, which begins at off.
+func rootPartition(in Input, l *loaded, off int64) gpt.Partition {
 	kind := map[string]gpt.GUID{"amd64": gpt.RootAMD64, "arm64": gpt.RootARM64}[in.Arch]
-	return gpt.Partition{Type: kind, ID: gpt.NewGUID(id, "root"), Name: "root", Off: off, Size: alignUp(root.Image.Size, partAlign), Attributes: gpt.ReadOnly}
+	return gpt.Partition{Type: kind, ID: gpt.NewGUID(l.id, "root"), Name: "root", Off: off, Size: alignUp(l.root.Image.Size, partAlign), Attributes: gpt.ReadOnly}
 }
 
 // grown is the size of a disk that needs size bytes: at least what the user
@@ -138,7 +130,7 @@ func grubDisk(in Input) (mbr, core []byte, err error) {
 
 // bootVolume is the FAT volume that a disk boots from, its size a multiple of
 // partAlign.
-func bootVolume(in Input, l *loaded, with firmware, id []byte) (*sparse.File, error) {
+func bootVolume(in Input, l *loaded, with firmware) (*sparse.File, error) {
 	var files []fat.File
 	var image *uki.Image
 	if with.efi {
@@ -150,7 +142,7 @@ func bootVolume(in Input, l *loaded, with firmware, id []byte) (*sparse.File, er
 	} else {
 		files = append(files, fat.File{Path: bareKernel, Contents: l.kernel}, fat.File{Path: bareInitrd, Contents: l.wholeInitrd()})
 	}
-	o := fat.Options{Align: partAlign, Label: "LKX", ID: binary.LittleEndian.Uint32(id), Hidden: partAlign / 512, Epoch: in.Epoch}
+	o := fat.Options{Align: partAlign, Label: "LKX", ID: binary.LittleEndian.Uint32(l.id), Hidden: partAlign / 512, Epoch: in.Epoch}
 	if !with.bios {
 		v, err := fat.New(files, o)
 		if err != nil {

@@ -28,26 +28,18 @@ func iso(with firmware, suffix string) write {
 	return func(_ context.Context, in Input, out *os.Root) error {
 		with := with
 		with.bios = with.bios && in.Arch == "amd64"
-		root, err := rootDisk(in)
+		l, err := loadDisk(in)
 		if err != nil {
 			return err
 		}
-		l, err := load(in, root)
-		if err != nil {
+		cd := &cd{in: in, with: with, l: l, files: map[string]*sparse.File{}}
+		if l.root != nil {
+			cd.files[isoRoot] = l.root.Image.file()
+		}
+		if err := cd.fill(); err != nil {
 			return err
 		}
-		id, err := identity(l)
-		if err != nil {
-			return err
-		}
-		cd := &cd{in: in, with: with, l: l, root: root, files: map[string]*sparse.File{}}
-		if root != nil {
-			cd.files[isoRoot] = root.Image.file()
-		}
-		if err := cd.fill(id); err != nil {
-			return err
-		}
-		image, err := cd.image(id)
+		image, err := cd.image()
 		if err != nil {
 			return err
 		}
@@ -60,7 +52,6 @@ type cd struct {
 	in    Input
 	with  firmware
 	l     *loaded
-	root  *RootDisk // nil if the initrd is all
 	files map[string]*sparse.File
 
 	kernel, initrd sparse.Run // in the file that holds them
@@ -71,7 +62,7 @@ type cd struct {
 
 // fill gives the CD its files, those that depend on where others are as they
 // are in size.
-func (c *cd) fill(id []byte) error {
+func (c *cd) fill() error {
 	if c.with.efi {
 		image, err := unified(c.in, c.l)
 		if err != nil {
@@ -79,7 +70,7 @@ func (c *cd) fill(id []byte) error {
 		}
 		boot := efiBootPath(c.in.Arch)
 		vol, err := fat.New([]fat.File{{Path: boot, Contents: image.File}},
-			fat.Options{Label: "LKX", ID: binary.LittleEndian.Uint32(id), Epoch: c.in.Epoch})
+			fat.Options{Label: "LKX", ID: binary.LittleEndian.Uint32(c.l.id), Epoch: c.in.Epoch})
 		if err != nil {
 			return err
 		}
@@ -149,18 +140,18 @@ func (c *cd) volume() (*iso9660.Volume, error) {
 }
 
 // image is the CD with the partition table that makes it a disk.
-func (c *cd) image(id []byte) (*sparse.File, error) {
+func (c *cd) image() (*sparse.File, error) {
 	v, err := c.volume()
 	if err != nil {
 		return nil, err
 	}
-	t := &gpt.Table{ID: gpt.NewGUID(id, "cd"), Size: v.Image.Size(), BootCode: c.mbr}
+	t := &gpt.Table{ID: gpt.NewGUID(c.l.id, "cd"), Size: v.Image.Size(), BootCode: c.mbr}
 	if esp := c.files[espImage]; esp != nil {
-		t.Partitions = []gpt.Partition{{Type: gpt.EFISystem, ID: gpt.NewGUID(id, "esp"), Name: "esp", Off: v.Offsets[espImage], Size: esp.Size()}}
+		t.Partitions = []gpt.Partition{{Type: gpt.EFISystem, ID: gpt.NewGUID(c.l.id, "esp"), Name: "esp", Off: v.Offsets[espImage], Size: esp.Size()}}
 	}
-	if c.root != nil {
-		p := rootPartition(c.in, c.root, id, v.Offsets[isoRoot])
-		p.Size = c.root.Image.Size // other files are behind it
+	if c.l.root != nil {
+		p := rootPartition(c.in, c.l, v.Offsets[isoRoot])
+		p.Size = c.l.root.Image.Size // other files are behind it
 		t.Partitions = append(t.Partitions, p)
 	}
 	out, err := t.Image()

@@ -32,15 +32,7 @@ enable_uart=1
 // files alone): a FAT partition that the firmware boots from, and the root file
 // system, where that is not in the initrd.
 func raspberryCard(_ context.Context, in Input, out *os.Root) error {
-	root, err := rootDisk(in)
-	if err != nil {
-		return err
-	}
-	l, err := load(in, root)
-	if err != nil {
-		return err
-	}
-	id, err := identity(l)
+	l, err := loadDisk(in)
 	if err != nil {
 		return err
 	}
@@ -53,7 +45,7 @@ func raspberryCard(_ context.Context, in Input, out *os.Root) error {
 		fat.File{Path: "initrd.img", Contents: l.wholeInitrd()},
 		fat.File{Path: "cmdline.txt", Contents: text(l.cmdline + "\n")},
 		fat.File{Path: "config.txt", Contents: text(raspiConfig)})
-	signature := binary.LittleEndian.Uint32(id)
+	signature := binary.LittleEndian.Uint32(l.id)
 	vol, err := fat.New(files, fat.Options{Align: partAlign, Label: "LKX", ID: signature, Hidden: partAlign / 512, Epoch: in.Epoch})
 	if err != nil {
 		return err
@@ -63,8 +55,8 @@ func raspberryCard(_ context.Context, in Input, out *os.Root) error {
 		boot.Type = mbr.FAT16
 	}
 	card := &mbr.Table{Signature: signature, Partitions: []mbr.Partition{boot}, Size: partAlign + boot.Size}
-	if root != nil {
-		p := mbr.Partition{Type: mbr.Linux, Off: card.Size, Size: alignUp(root.Image.Size, partAlign)}
+	if l.root != nil {
+		p := mbr.Partition{Type: mbr.Linux, Off: card.Size, Size: alignUp(l.root.Image.Size, partAlign)}
 		card.Partitions = append(card.Partitions, p)
 		card.Size += p.Size
 	}
@@ -76,8 +68,8 @@ func raspberryCard(_ context.Context, in Input, out *os.Root) error {
 		return err
 	}
 	image.PutFile(partAlign, vol.Image)
-	if root != nil {
-		image.PutFile(card.Partitions[1].Off, root.Image.file())
+	if l.root != nil {
+		image.PutFile(card.Partitions[1].Off, l.root.Image.file())
 	}
 	return save(out, in.Base+"-rpi3.img", image)
 }

@@ -234,16 +234,6 @@ func listed(t tree.Tree, list string) ([]string, error) {
 // errOtherInit says why a disk cannot be made.
 var errOtherInit = errors.New("this system's init does not look for a root on a disk: lkx's does (root: initramfs works with any)")
 
-// rootDisk is the root file system that disks of in have; nil if their initrd
-// is all.
-func rootDisk(in Input) (*RootDisk, error) {
-	d := in.Disks[in.Disk]
-	if d != nil && d.Which == "" {
-		return nil, errOtherInit
-	}
-	return d, nil
-}
-
 // file is b as a file.
 func (b Blob) file() *sparse.File {
 	f := &sparse.File{}
