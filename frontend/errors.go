@@ -69,9 +69,9 @@ func (s *sources) warnFlat(ctx context.Context) {
 	}
 	for _, f := range s.options.formats {
 		if f.Flat {
-			text := fmt.Sprintf("%s of %d MiB: what is free on the disk is written as zeros", f.Name, s.options.size>>20)
-			hint := "qcow2, vhdx, vmdk and dynamic-vhd are as large as their content; \"lkx build\" keeps the zeros as holes"
-			src.Warn(ctx, text, client.WarnOpts{Level: 1, Detail: [][]byte{[]byte(hint)}})
+			text := fmt.Sprintf("%s of %d MiB: what is free on the disk is written out as zeros; qcow2, vhdx, vmdk and dynamic-vhd are as large as their content",
+				f.Name, s.options.size>>20)
+			src.Warn(ctx, text, client.WarnOpts{Level: 1})
 		}
 	}
 }
