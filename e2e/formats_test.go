@@ -176,7 +176,7 @@ func judgeDisks(t *testing.T, dir string) {
 func TestFlatWarning(t *testing.T) {
 	setup(t)
 	contains(t, ok(t, "docker", buildx("../examples/minimal.yml", "--progress", "plain", "--build-arg", "FORMAT=raw", "--build-arg", "SIZE=2G", "--output", "type=cacheonly")...),
-		"WARN: raw of 2048 MiB", "qcow2, vhdx, vmdk and dynamic-vhd are as large as their content")
+		"raw of 2048 MiB", "qcow2, vhdx, vmdk and dynamic-vhd are as large as their content")
 }
 
 // TestARM64 builds a system for another architecture, and boots it.
