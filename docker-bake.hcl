@@ -14,7 +14,10 @@ group "default" {
 }
 
 group "components" {
-  targets = ["bootblobs", "busybox", "containerd", "hello", "init", "kernel", "kernel-generic", "redis", "runc"]
+  targets = [
+    "bootblobs", "busybox", "containerd", "hello", "init", "kernel", "kernel-generic", "redis", "runc",
+    "ca-certificates", "dm-crypt", "format", "metadata", "modprobe", "mount", "poweroff", "swap", "sysctl",
+  ]
 }
 
 target "_common" {
@@ -33,7 +36,10 @@ target "lkx" {
 
 target "component" {
   name     = component
-  matrix   = { component = ["bootblobs", "busybox", "containerd", "kernel", "redis", "runc"] }
+  matrix = { component = [
+    "bootblobs", "busybox", "containerd", "kernel", "redis", "runc",
+    "ca-certificates",
+  ] }
   inherits = ["_common"]
   context  = "components/${component}"
   tags     = ["${REGISTRY}/${component}:${VERSION}"]
@@ -53,7 +59,10 @@ target "kernel-generic" {
 # Components written in Go share one module.
 target "guest" {
   name       = guest
-  matrix     = { guest = ["hello", "init"] }
+  matrix = { guest = [
+    "hello", "init",
+    "dm-crypt", "format", "metadata", "modprobe", "mount", "poweroff", "swap", "sysctl",
+  ] }
   inherits   = ["_common"]
   context    = "components"
   dockerfile = "${guest}/Dockerfile"

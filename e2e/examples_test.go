@@ -20,8 +20,10 @@ var examples = map[string]struct {
 	"static-ip": {shows: "inet 10.0.2.15/24"},
 	"volumes":   {shows: "io.containerd.image.name"},
 	"wireguard": {quick: true, shows: "3 packets transmitted, 3 packets received"},
+	"disk":      {shows: "boot number 1"},
+	"encrypted": {shows: "on /var/lib/secret"},
 	"metadata":  {shows: "[uses] from-the-disk"},
-	"swap":      {shows: "Priority"},
+	"swap":      {shows: "swap: on: /var/lib/data/swap"},
 	"logging":   {shows: "all is well"},
 	"arch":      {shows: "lkx: 1 service running"},
 	"getty":     {shows: "/ # "},
@@ -58,17 +60,9 @@ func disks(t *testing.T, name string) []string {
 	t.Helper()
 	switch name {
 	case "metadata":
-		dir := t.TempDir()
-		if err := os.WriteFile(filepath.Join(dir, "hostname"), []byte("from-the-disk\n"), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		file := filepath.Join(dir, "settings.tar")
-		ok(t, "tar", "-C", dir, "-cf", file, "hostname")
-		return []string{"--data", file}
-	case "swap":
-		file := filepath.Join(t.TempDir(), "swap.img")
-		ok(t, "truncate", "-s", "64M", file)
-		return []string{"--disk", file + ",format=raw"}
+		return []string{"--data", write(t, "settings.json", `{"site": {"entries": {"motd": {"content": "from-the-disk\n"}}}}`)}
+	case "disk", "encrypted", "swap":
+		return []string{"--disk", blank(t, "512M")}
 	}
 	return nil
 }

@@ -16,7 +16,10 @@ for name in GOPROXY GOSUMDB; do
   [ "$value" = "$(env -u "$name" GOENV=off go env "$name")" ] || args+=(--set "*.args.$name=$value")
 done
 
-all=(lkx bootblobs busybox containerd hello init kernel kernel-generic redis runc)
+all=(
+  lkx bootblobs busybox containerd hello init kernel kernel-generic redis runc
+  ca-certificates dm-crypt format metadata modprobe mount poweroff swap sysctl
+)
 targets=("$@")
 [ $# -gt 0 ] || targets=("${all[@]}")
 say "building images: ${targets[*]}"

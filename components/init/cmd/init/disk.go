@@ -3,11 +3,11 @@ package main
 import (
 	"cmp"
 
-	"github.com/lkx-os/lkx/components/init/internal/kmod"
 	"github.com/lkx-os/lkx/components/init/internal/newroot"
 	"github.com/lkx-os/lkx/components/init/internal/power"
 	"github.com/lkx-os/lkx/components/init/internal/setup"
 	"github.com/lkx-os/lkx/components/internal/cmdline"
+	"github.com/lkx-os/lkx/components/internal/kmod"
 	"github.com/lkx-os/lkx/components/internal/uptime"
 )
 

@@ -13,11 +13,11 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/lkx-os/lkx/components/init/internal/kmod"
 	"github.com/lkx-os/lkx/components/init/internal/power"
 	"github.com/lkx-os/lkx/components/init/internal/reap"
 	"github.com/lkx-os/lkx/components/internal/backoff"
 	"github.com/lkx-os/lkx/components/internal/cmdline"
+	"github.com/lkx-os/lkx/components/internal/kmod"
 )
 
 // services is the program that runs the containers.

@@ -15,9 +15,9 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/lkx-os/lkx/components/init/internal/kmod"
 	"github.com/lkx-os/lkx/components/init/internal/power"
 	"github.com/lkx-os/lkx/components/internal/cmdline"
+	"github.com/lkx-os/lkx/components/internal/kmod"
 )
 
 func main() {
