@@ -15,13 +15,17 @@ import (
 
 	"github.com/lkx-os/lkx/components/init/internal/power"
 	"github.com/lkx-os/lkx/components/init/internal/reap"
+	"github.com/lkx-os/lkx/components/init/internal/scripts"
+	"github.com/lkx-os/lkx/components/init/internal/setup"
 	"github.com/lkx-os/lkx/components/internal/backoff"
 	"github.com/lkx-os/lkx/components/internal/cmdline"
 	"github.com/lkx-os/lkx/components/internal/kmod"
 )
 
-// services is the program that runs the containers.
-const services = "/usr/bin/lkx-services"
+const (
+	services = "/usr/bin/lkx-services" // the program that runs the containers
+	volumes  = "/containers/volumes"
+)
 
 // environment is that of all programs started here.
 var environment = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "TERM=linux"}
@@ -31,6 +35,7 @@ type machine struct {
 	log      *log.Logger
 	args     cmdline.Args
 	kids     *reap.Reaper
+	scripts  *scripts.Runner
 	loader   *kmod.Loader
 	requests chan power.Action // to go down
 	hurry    context.Context   // done once that is asked for again
@@ -45,6 +50,7 @@ func run() {
 		log: log.New(os.Stderr, "lkx: ", 0), kids: reap.New(),
 		requests: make(chan power.Action, 1), hurry: hurry,
 	}
+	m.scripts = &scripts.Runner{Log: m.log, Kids: m.kids, Environment: environment}
 	go m.listen()
 	booted := make(chan struct{})
 	go func() {
@@ -105,12 +111,25 @@ func (m *machine) boot(ctx context.Context) {
 		m.refuse(err)
 		return
 	}
+	m.scripts.Run(ctx, scripts.Start, "", scripts.Volumes)
+	if err := setup.Volumes(volumes); err != nil {
+		m.refuse(err)
+		return
+	}
+	m.scripts.Run(ctx, scripts.Start, scripts.Volumes, scripts.Onboot)
 	if err := m.stage(ctx, "onboot"); err != nil {
 		if ctx.Err() == nil {
 			m.refuse(err)
 		}
 		return
 	}
+	m.scripts.Run(ctx, scripts.Start, scripts.Onboot, scripts.Containerd)
+	go m.survive("programs of "+scripts.Start, func() { m.scripts.Run(ctx, scripts.Start, scripts.Containerd, "") })
+	m.serviceStage(ctx)
+}
+
+// serviceStage runs the services until ctx is done.
+func (m *machine) serviceStage(ctx context.Context) {
 	var pause backoff.Backoff
 	for {
 		started := time.Now()
@@ -195,9 +214,11 @@ func (m *machine) shutdown() {
 	if m.bare {
 		return // nothing runs
 	}
+	m.scripts.Run(m.hurry, scripts.End, "", scripts.Onshutdown)
 	if err := m.stage(m.hurry, "onshutdown"); err != nil {
 		m.log.Print(err)
 	}
+	m.scripts.Run(m.hurry, scripts.End, scripts.Onshutdown, "")
 	for _, sig := range []unix.Signal{unix.SIGTERM, unix.SIGKILL} {
 		if err := unix.Kill(-1, sig); err != nil && !errors.Is(err, unix.ESRCH) {
 			m.log.Printf("ending the remaining processes: %v", err)

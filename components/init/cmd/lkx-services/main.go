@@ -114,9 +114,6 @@ func (o options) runner(logger *log.Logger, stage string) *oneshot.Runner {
 }
 
 func onboot(ctx context.Context, logger *log.Logger, o options) error {
-	if err := oneshot.Volumes(containers + "volumes"); err != nil {
-		return err
-	}
 	list, err := bundle.List(containers + "onboot")
 	if err != nil {
 		return err
