@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/lkx-os/lkx/components/init/internal/gate"
 	"github.com/lkx-os/lkx/components/init/internal/power"
 	"github.com/lkx-os/lkx/components/init/internal/reap"
 	"github.com/lkx-os/lkx/components/init/internal/scripts"
@@ -105,27 +106,50 @@ func (m *machine) request(a power.Action) {
 	}
 }
 
-// boot brings the system up and keeps it up until ctx is done.
+// boot brings the system up and keeps it up until ctx is done. What runs the
+// services is started at once, so that containerd is there when it is needed;
+// it waits for the gate, as [gate.Gate] has it.
 func (m *machine) boot(ctx context.Context) {
-	if err := m.prepare(); err != nil {
+	if err := m.base(); err != nil {
 		m.refuse(err)
 		return
 	}
-	m.scripts.Run(ctx, scripts.Start, "", scripts.Volumes)
-	if err := setup.Volumes(volumes); err != nil {
-		m.refuse(err)
-		return
-	}
-	m.scripts.Run(ctx, scripts.Start, scripts.Volumes, scripts.Onboot)
-	if err := m.stage(ctx, "onboot"); err != nil {
+	closed, err := gate.Close()
+	m.check(err) // services start too early then
+	services, stop := context.WithCancel(ctx)
+	defer stop()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		m.survive("services", func() { m.serviceStage(services) })
+	}()
+	m.devices()
+	if err := m.onboot(ctx); err != nil {
+		stop()
+		<-ended
 		if ctx.Err() == nil {
 			m.refuse(err)
 		}
 		return
 	}
+	closed.Open()
+	m.scripts.Run(ctx, scripts.Start, scripts.Containerd, "")
+	<-ended
+}
+
+// onboot mounts the volumes and runs the onboot containers, and what is to be
+// run among them.
+func (m *machine) onboot(ctx context.Context) error {
+	m.scripts.Run(ctx, scripts.Start, "", scripts.Volumes)
+	if err := setup.Volumes(volumes); err != nil {
+		return err
+	}
+	m.scripts.Run(ctx, scripts.Start, scripts.Volumes, scripts.Onboot)
+	if err := m.stage(ctx, "onboot"); err != nil {
+		return err
+	}
 	m.scripts.Run(ctx, scripts.Start, scripts.Onboot, scripts.Containerd)
-	go m.survive("programs of "+scripts.Start, func() { m.scripts.Run(ctx, scripts.Start, scripts.Containerd, "") })
-	m.serviceStage(ctx)
+	return nil
 }
 
 // serviceStage runs the services until ctx is done.
