@@ -38,6 +38,7 @@ func (m *machine) base() error {
 	}
 	m.check(power.CatchKeys())
 	m.check(setup.Limits())
+	m.check(setup.Memory(args))
 	m.check(setup.Xattrs())
 	return setup.Seal()
 }
