@@ -29,6 +29,10 @@ lint: ## gofumpt, go vet, staticcheck, and that generated files are fresh
 bench-writers: ## Compare our file systems and disk images with other programs': make bench-writers TREE=DIR
 	@LKX_BENCH=$(or $(TREE),/usr/bin) go test -count=1 -run '^TestWriters$$' -v ./formats
 
+.PHONY: bench-boot
+bench-boot: images build ## Measure how examples/minimal.yml boots, beside an init like LinuxKit's: make bench-boot BOOTS=5
+	@LKX_BENCH_BOOT=$(or $(BOOTS),5) hack/with.sh go test -count=1 -timeout 60m -run '^TestBenchBoot$$' -v ./e2e
+
 .PHONY: build
 build: .build/bin/lkx ## Build .build/bin/lkx
 

@@ -163,10 +163,7 @@ services:
 // initrd cannot hold: they have come with it all the same.
 func TestCapabilities(t *testing.T) {
 	e := setup(t)
-	busybox := filepath.Join(t.TempDir(), "busybox.tar")
-	ok(t, filepath.Join(filepath.Dir(e.lkx), "crane"), "export", e.registry+"/lkx-os/busybox:0.1", busybox)
-	program := ok(t, "tar", "-xOf", busybox, "bin/busybox")
-	entry := tar.Header{Typeflag: reg, Mode: 0o755, Uname: program}
+	entry := tar.Header{Typeflag: reg, Mode: 0o755, Uname: program(t, e, "busybox", "bin/busybox")}
 	plain, capable := entry, entry
 	plain.Name, capable.Name = "plain/busybox", "capable/busybox"
 	capable.Format, capable.PAXRecords = tar.FormatPAX, map[string]string{"SCHILY.xattr.security.capability": capability}

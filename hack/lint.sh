@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Lints both modules: gofumpt, go vet, staticcheck; and go.mod is tidy.
+# Lints all modules: gofumpt, go vet, staticcheck; and go.mod is tidy.
 . "$(dirname "$0")/lib.sh"
 cd "$ROOT"
 "$ROOT/hack/tools.sh" lint
@@ -7,7 +7,7 @@ cd "$ROOT"
 mapfile -t files < <(git ls-files '*.go')
 unformatted=$("$BIN/gofumpt" -l "${files[@]}")
 [ -z "$unformatted" ] || die "not formatted: $unformatted" "run .build/bin/gofumpt -w on them"
-for module in . components components/containerd; do
+for module in . components components/containerd e2e/testdata/linuxkit; do
   (
     cd "$module"
     go vet ./...

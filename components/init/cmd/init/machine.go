@@ -13,15 +13,20 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/lkx-os/lkx/components/init/internal/gate"
 	"github.com/lkx-os/lkx/components/init/internal/power"
 	"github.com/lkx-os/lkx/components/init/internal/reap"
+	"github.com/lkx-os/lkx/components/init/internal/scripts"
+	"github.com/lkx-os/lkx/components/init/internal/setup"
 	"github.com/lkx-os/lkx/components/internal/backoff"
 	"github.com/lkx-os/lkx/components/internal/cmdline"
 	"github.com/lkx-os/lkx/components/internal/kmod"
 )
 
-// services is the program that runs the containers.
-const services = "/usr/bin/lkx-services"
+const (
+	services = "/usr/bin/lkx-services" // the program that runs the containers
+	volumes  = "/containers/volumes"
+)
 
 // environment is that of all programs started here.
 var environment = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "TERM=linux"}
@@ -31,6 +36,7 @@ type machine struct {
 	log      *log.Logger
 	args     cmdline.Args
 	kids     *reap.Reaper
+	scripts  *scripts.Runner
 	loader   *kmod.Loader
 	requests chan power.Action // to go down
 	hurry    context.Context   // done once that is asked for again
@@ -45,6 +51,7 @@ func run() {
 		log: log.New(os.Stderr, "lkx: ", 0), kids: reap.New(),
 		requests: make(chan power.Action, 1), hurry: hurry,
 	}
+	m.scripts = &scripts.Runner{Log: m.log, Kids: m.kids, Environment: environment}
 	go m.listen()
 	booted := make(chan struct{})
 	go func() {
@@ -99,18 +106,54 @@ func (m *machine) request(a power.Action) {
 	}
 }
 
-// boot brings the system up and keeps it up until ctx is done.
+// boot brings the system up and keeps it up until ctx is done. What runs the
+// services is started at once, so that containerd is there when it is needed;
+// it waits for the gate, as [gate.Gate] has it.
 func (m *machine) boot(ctx context.Context) {
-	if err := m.prepare(); err != nil {
+	if err := m.base(); err != nil {
 		m.refuse(err)
 		return
 	}
-	if err := m.stage(ctx, "onboot"); err != nil {
+	closed, err := gate.Close()
+	m.check(err) // services start too early then
+	services, stop := context.WithCancel(ctx)
+	defer stop()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		m.survive("services", func() { m.serviceStage(services) })
+	}()
+	m.devices()
+	if err := m.onboot(ctx); err != nil {
+		stop()
+		<-ended
 		if ctx.Err() == nil {
 			m.refuse(err)
 		}
 		return
 	}
+	closed.Open()
+	m.scripts.Run(ctx, scripts.Start, scripts.Containerd, "")
+	<-ended
+}
+
+// onboot mounts the volumes and runs the onboot containers, and what is to be
+// run among them.
+func (m *machine) onboot(ctx context.Context) error {
+	m.scripts.Run(ctx, scripts.Start, "", scripts.Volumes)
+	if err := setup.Volumes(volumes); err != nil {
+		return err
+	}
+	m.scripts.Run(ctx, scripts.Start, scripts.Volumes, scripts.Onboot)
+	if err := m.stage(ctx, "onboot"); err != nil {
+		return err
+	}
+	m.scripts.Run(ctx, scripts.Start, scripts.Onboot, scripts.Containerd)
+	return nil
+}
+
+// serviceStage runs the services until ctx is done.
+func (m *machine) serviceStage(ctx context.Context) {
 	var pause backoff.Backoff
 	for {
 		started := time.Now()
@@ -195,9 +238,11 @@ func (m *machine) shutdown() {
 	if m.bare {
 		return // nothing runs
 	}
+	m.scripts.Run(m.hurry, scripts.End, "", scripts.Onshutdown)
 	if err := m.stage(m.hurry, "onshutdown"); err != nil {
 		m.log.Print(err)
 	}
+	m.scripts.Run(m.hurry, scripts.End, scripts.Onshutdown, "")
 	for _, sig := range []unix.Signal{unix.SIGTERM, unix.SIGKILL} {
 		if err := unix.Kill(-1, sig); err != nil && !errors.Is(err, unix.ESRCH) {
 			m.log.Printf("ending the remaining processes: %v", err)

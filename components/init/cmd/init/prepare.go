@@ -18,9 +18,9 @@ import (
 	"github.com/lkx-os/lkx/components/internal/uptime"
 )
 
-// prepare makes the machine ready for containers. It fails only for what they
-// cannot do without; the rest is said on the console.
-func (m *machine) prepare() error {
+// base makes of the root file system what programs can run on. It fails only for
+// what containers cannot do without; the rest is said on the console.
+func (m *machine) base() error {
 	if err := m.diskRoot(); err != nil {
 		return err
 	}
@@ -38,18 +38,20 @@ func (m *machine) prepare() error {
 	}
 	m.check(power.CatchKeys())
 	m.check(setup.Limits())
+	m.check(setup.Memory(args))
 	m.check(setup.Xattrs())
+	return setup.Seal()
+}
+
+// devices makes the machine ready for containers. What is amiss is said.
+func (m *machine) devices() {
 	m.check(m.modules())
 	m.check(setup.Optional())
 	m.check(setup.Loopback())
 	m.check(setup.Clock())
 	m.check(setup.Hostname())
 	m.check(setup.Resolver())
-	if err := setup.Seal(); err != nil {
-		return err
-	}
 	debug.FreeOSMemory() // the tables of modules leave much behind
-	return nil
 }
 
 // check says on the console what is wrong, a line for each fault.

@@ -21,6 +21,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/lkx-os/lkx/components/init/internal/gate"
 	"github.com/lkx-os/lkx/components/init/internal/oneshot"
 	"github.com/lkx-os/lkx/components/init/internal/service"
 	"github.com/lkx-os/lkx/components/internal/bundle"
@@ -114,9 +115,6 @@ func (o options) runner(logger *log.Logger, stage string) *oneshot.Runner {
 }
 
 func onboot(ctx context.Context, logger *log.Logger, o options) error {
-	if err := oneshot.Volumes(containers + "volumes"); err != nil {
-		return err
-	}
 	list, err := bundle.List(containers + "onboot")
 	if err != nil {
 		return err
@@ -155,9 +153,11 @@ func run(ctx context.Context, logger *log.Logger, o options) error {
 		return err
 	}
 	if _, err := os.Stat(service.Containerd); err != nil {
-		if len(list) > 0 {
+		switch {
+		case !gate.Await(ctx):
+		case len(list) > 0:
 			logger.Printf("no service can run: %v; add an image with containerd to the manifest's init", err)
-		} else {
+		default:
 			logger.Printf("no services, %.1fs after kernel start", uptime.Now().Seconds())
 		}
 		return nil
@@ -169,15 +169,12 @@ func run(ctx context.Context, logger *log.Logger, o options) error {
 	if o.console {
 		g.Console = os.Stderr
 	}
-	// containerd outlives ctx: the services are stopped through it.
-	life, stop := context.WithCancel(context.Background())
-	stopped := make(chan struct{})
-	go func() {
-		defer close(stopped)
-		service.Daemon(life, logger, os.Stderr)
-	}()
+	stop, err := containerd(ctx, logger)
+	if err != nil || ctx.Err() != nil {
+		stop()
+		return err
+	}
 	err = g.Run(ctx, list)
 	stop()
-	<-stopped
 	return err
 }
