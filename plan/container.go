@@ -71,7 +71,7 @@ func (b *builder) container(key string, i int, c *manifest.Container) {
 		bundle.Runtime.Restart, bundle.Runtime.Healthcheck = "", nil
 	}
 	bundle.Runtime.After = c.After
-	root := b.rootfs(&s, base, img, bundle.Spec.Root.Readonly)
+	root := b.rootfs(&s, base, img, &bundle.Spec)
 	mounts := rootMounts(base, root, bundle.Spec.Root.Readonly)
 	bundle.Runtime.Mounts = append(mounts, bundle.Runtime.Mounts...)
 	s.Files = append(s.Files,
@@ -96,7 +96,7 @@ func (b *builder) bundle(at string, c *manifest.Container, img Image) (oci.Bundl
 		var label manifest.Config
 		if label, err = labelOf(c.Image, conf); err == nil {
 			var out oci.Bundle
-			if out, err = oci.New(oci.Merge(label, c.Config), conf, b.sys); err == nil {
+			if out, err = oci.New(c.Name, oci.Merge(label, c.Config), conf, b.sys); err == nil {
 				return out, nil
 			}
 			b.fault(at, err)
@@ -120,14 +120,19 @@ func labelOf(ref manifest.Ref, conf ocispec.ImageConfig) (manifest.Config, error
 	return c, nil
 }
 
-// rootfs places an image below base, unless a container before has placed it,
-// and returns where it is. On a writable root file system the image is the
-// lower layer of an overlay.
-func (b *builder) rootfs(s *Step, base string, img Image, readonly bool) string {
+// rootfs places an image below base, unless a container before has placed it
+// with the same owners, and returns where it is. On a writable root file system
+// the image is the lower layer of an overlay.
+func (b *builder) rootfs(s *Step, base string, img Image, spec *specs.Spec) string {
+	readonly := spec.Root.Readonly
 	if !readonly {
 		s.Files = append(s.Files, dir(path.Join(base, "tmp"), 0o755), dir(path.Join(base, "rootfs"), 0o755))
 	}
+	uids, gids := spec.Linux.UIDMappings, spec.Linux.GIDMappings
 	chain := img.chain()
+	if chain != "" && len(uids)+len(gids) > 0 {
+		chain += fmt.Sprint(uids, gids)
+	}
 	if at, ok := b.copied[chain]; ok && chain != "" {
 		if readonly {
 			s.Files = append(s.Files, dir(path.Join(base, "rootfs"), 0o755))
@@ -139,11 +144,18 @@ func (b *builder) rootfs(s *Step, base string, img Image, readonly bool) string 
 		at = path.Join(base, "rootfs")
 	}
 	b.copied[chain] = at
-	s.Defaults = append([]File{dir(at, 0o755)}, ensured(at)...)
-	s.Copies = []Copy{{Image: img, Dest: at, Drop: dropped}}
-	s.Files = append(s.Files,
+	own := func(files ...File) []File {
+		for i := range files {
+			files[i].UID, _ = oci.Outside(uids, 0)
+			files[i].GID, _ = oci.Outside(gids, 0)
+		}
+		return files
+	}
+	s.Defaults = own(append([]File{dir(at, 0o755)}, ensured(at)...)...)
+	s.Copies = []Copy{{Image: img, Dest: at, Drop: dropped, UIDs: uids, GIDs: gids}}
+	s.Files = append(s.Files, own(
 		regular(path.Join(at, "etc/hosts"), 0o644, hosts),
-		regular(path.Join(at, "etc/resolv.conf"), 0o644, noResolver))
+		regular(path.Join(at, "etc/resolv.conf"), 0o644, noResolver))...)
 	return at
 }
 

@@ -44,7 +44,12 @@ func (b *builder) volume(ctx context.Context, i int, r Resolver) error {
 		s.Source = v.Image.Name
 	}
 	lower := path.Join(base, "lower")
-	s.Defaults = []File{dir(lower, 0o755)}
+	top := dir(lower, 0o755)
+	if v.Mode != nil {
+		top.Mode = typeDir | uint32(*v.Mode)
+	}
+	b.own(&top, at, v.UID, v.GID)
+	s.Defaults = []File{top}
 	s.Files = append(s.Files, dir(path.Join(base, "merged"), 0o755))
 	if !v.Readonly {
 		s.Files = append(s.Files, dir(path.Join(base, "tmp"), 0o755))
