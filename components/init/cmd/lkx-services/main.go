@@ -23,6 +23,7 @@ import (
 
 	"github.com/lkx-os/lkx/components/init/internal/oneshot"
 	"github.com/lkx-os/lkx/components/init/internal/service"
+	"github.com/lkx-os/lkx/components/init/internal/space"
 	"github.com/lkx-os/lkx/components/internal/bundle"
 	"github.com/lkx-os/lkx/components/internal/cmdline"
 	"github.com/lkx-os/lkx/components/internal/uptime"
@@ -169,6 +170,7 @@ func run(ctx context.Context, logger *log.Logger, o options) error {
 	if o.console {
 		g.Console = os.Stderr
 	}
+	go space.Watch(ctx, logger, "/run", "/tmp", "/var")
 	// containerd outlives ctx: the services are stopped through it.
 	life, stop := context.WithCancel(context.Background())
 	stopped := make(chan struct{})

@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/lkx-os/lkx/components/init/internal/oom"
 	"github.com/lkx-os/lkx/components/internal/bundle"
 	"github.com/lkx-os/lkx/components/internal/logs"
 )
@@ -45,11 +46,10 @@ type Runner struct {
 type ExitError struct {
 	Name   string
 	Status int
+	Ending string // in words: "exited with status 3"
 }
 
-func (e *ExitError) Error() string {
-	return fmt.Sprintf("%s: exited with status %d", e.Name, e.Status)
-}
+func (e *ExitError) Error() string { return e.Name + ": " + e.Ending }
 
 // All runs the bundles in order until ctx is done. It returns the name of the
 // first that fails, and "" for none; with [Runner.Continue] it goes on after
@@ -121,6 +121,7 @@ func (r *Runner) run(ctx context.Context, b *bundle.Bundle, dir string) error {
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.Cancel = func() error { return cmd.Process.Signal(unix.SIGTERM) } // passed on to the container
 	cmd.WaitDelay = r.StopTimeout
+	kills := oom.Kills(r.Cgroup) // of all containers so far: each one's own cgroup goes with it
 	err := cmd.Run()
 	if err == nil {
 		return nil
@@ -129,7 +130,8 @@ func (r *Runner) run(ctx context.Context, b *bundle.Bundle, dir string) error {
 	_ = exec.Command(runtime, "--root", state, "delete", "--force", b.Name).Run()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.Exited() {
-		return &ExitError{b.Name, exit.ExitCode()}
+		s, _ := b.Settings() // it was started from the same file
+		return &ExitError{b.Name, exit.ExitCode(), oom.Ending(exit.ExitCode(), oom.Kills(r.Cgroup)-kills, s.Memory)}
 	}
 	return fmt.Errorf("running it: %w", err)
 }

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/lkx-os/lkx/components/init/internal/health"
+	"github.com/lkx-os/lkx/components/init/internal/oom"
 	"github.com/lkx-os/lkx/components/internal/backoff"
 	"github.com/lkx-os/lkx/components/internal/bundle"
 	"github.com/lkx-os/lkx/components/internal/logs"
@@ -304,7 +305,11 @@ func (s *service) start(ctx context.Context) (taskState, error) {
 func (s *service) wait(ctx context.Context) error {
 	code, err := s.client.wait(ctx, s.Name)
 	if err == nil && code != 0 {
-		err = fmt.Errorf("exited with status %d", code)
+		// It could be started, so its settings can be read. Its cgroup goes with
+		// the container only.
+		settings, _ := s.Settings()
+		kills := oom.Kills(cmp.Or(settings.Cgroup, filepath.Join(s.Cgroup, s.Name)))
+		err = errors.New(oom.Ending(code, kills, settings.Memory))
 	}
 	return err
 }
