@@ -253,7 +253,12 @@ func (s *service) attend(ctx context.Context, t taskState) error {
 	}
 	last, cancelLast := context.WithTimeout(life, lastMoment)
 	defer cancelLast()
-	return errors.Join(err, s.client.remove(last, s.Name))
+	// What is left, as when this took too long, goes before the next start: it
+	// says nothing about the service.
+	if rerr := s.client.remove(last, s.Name); rerr != nil {
+		s.Log.Printf("service %s: %v", s.Name, rerr)
+	}
+	return err
 }
 
 // watch checks the service, if it has checks, until unwatch is called. sick
