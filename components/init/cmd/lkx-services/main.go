@@ -125,6 +125,7 @@ func onboot(ctx context.Context, logger *log.Logger, o options) error {
 	if err := os.Symlink(onbootLogs, logDir+"/onboot"); err != nil && !os.IsExist(err) {
 		return fmt.Errorf("linking the logs: %w", err)
 	}
+	lacks(logger, list, oneshot.Runtime, "runc") // they fail, and are treated as such
 	r := o.runner(logger, "onboot")
 	r.Continue = o.onboot == "continue"
 	failed, err := r.All(ctx, list)
@@ -155,12 +156,11 @@ func run(ctx context.Context, logger *log.Logger, o options) error {
 	if err != nil {
 		return err
 	}
+	if lacks(logger, list, service.Containerd, "containerd") || lacks(logger, list, oneshot.Runtime, "runc") {
+		return nil
+	}
 	if _, err := os.Stat(service.Containerd); err != nil {
-		if len(list) > 0 {
-			logger.Printf("no service can run: %v; add an image with containerd to the manifest's init", err)
-		} else {
-			logger.Printf("no services, %.1fs after kernel start", uptime.Now().Seconds())
-		}
+		logger.Printf("no services, %.1fs after kernel start", uptime.Now().Seconds())
 		return nil
 	}
 	g := &service.Group{
@@ -182,4 +182,15 @@ func run(ctx context.Context, logger *log.Logger, o options) error {
 	stop()
 	<-stopped
 	return err
+}
+
+// lacks tells whether the system lacks a program without which no container of
+// list can run, and says so.
+func lacks(logger *log.Logger, list []*bundle.Bundle, program, name string) bool {
+	_, err := os.Stat(program)
+	if err == nil || len(list) == 0 {
+		return false
+	}
+	logger.Printf("no container can run: %v; add an image with %s to the manifest's init", err, name)
+	return true
 }

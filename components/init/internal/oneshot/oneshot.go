@@ -21,9 +21,9 @@ import (
 	"github.com/lkx-os/lkx/components/internal/logs"
 )
 
-// Where the runtime is and keeps what it knows.
+// Runtime is where the runtime is, and state where it keeps what it knows.
 const (
-	runtime = "/usr/bin/runc"
+	Runtime = "/usr/bin/runc"
 	state   = "/run/runc"
 )
 
@@ -117,7 +117,7 @@ func (r *Runner) run(ctx context.Context, b *bundle.Bundle, dir string) error {
 	if r.Debug {
 		args = append(args, "--debug")
 	}
-	cmd := exec.CommandContext(ctx, runtime, append(args, "run", "--bundle", dir, b.Name)...)
+	cmd := exec.CommandContext(ctx, Runtime, append(args, "run", "--bundle", dir, b.Name)...)
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.Cancel = func() error { return cmd.Process.Signal(unix.SIGTERM) } // passed on to the container
 	cmd.WaitDelay = r.StopTimeout
@@ -127,7 +127,7 @@ func (r *Runner) run(ctx context.Context, b *bundle.Bundle, dir string) error {
 		return nil
 	}
 	// Nothing is left of a container that ended by itself; of others, all goes.
-	_ = exec.Command(runtime, "--root", state, "delete", "--force", b.Name).Run()
+	_ = exec.Command(Runtime, "--root", state, "delete", "--force", b.Name).Run()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.Exited() {
 		s, _ := b.Settings() // it was started from the same file
