@@ -64,7 +64,7 @@ func TestIsolation(t *testing.T) {
 	t.Run("settings", func(t *testing.T) {
 		contains(t, out,
 			"[strict] touch: /x: Read-only file system", "[strict] touch: /tmp/x: Read-only file system",
-			"strict: files 77, badness 500, masked 0\n", "strict: volume can be written")
+			"strict: files 77, badness 500, masked 0\n", "strict: scratch has 1048576\n", "strict: volume can be written")
 	})
 	t.Run("users", func(t *testing.T) {
 		contains(t, out,

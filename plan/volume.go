@@ -23,7 +23,10 @@ const formatOCI = "oci"
 // VolumesSource is the Source of an empty volume, as LinuxKit names it.
 const VolumesSource = "linuxkit.volumes"
 
-func volumeDir(name string) string { return path.Join("containers/volumes", name) }
+// volumesDir is where volumes are in the built system.
+const volumesDir = "containers/volumes"
+
+func volumeDir(name string) string { return path.Join(volumesDir, name) }
 
 // volumes is where containers find the volumes of m.
 func volumes(m *manifest.Manifest) map[string]oci.Volume {
