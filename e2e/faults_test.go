@@ -77,7 +77,7 @@ func TestRareFaults(t *testing.T) {
 	}
 	withRunc, withContainerd := build("runc"), build("containerd")
 
-	t.Run("no containerd, and half a CD", func(t *testing.T) {
+	t.Run("no containerd but half a CD", func(t *testing.T) {
 		out := guest(t, e, "--disk", halfCD(t)+",ro,format=raw", "--expect", "no container can run", withRunc)
 		contains(t, out,
 			"metadata: cidata: ", "/dev/vda", "lkx: onboot 000-metadata: exited with status 1",
