@@ -3,6 +3,7 @@ package assemble
 import (
 	"archive/tar"
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -10,8 +11,10 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/lkx-os/lkx/exporters/cpio"
+	"github.com/lkx-os/lkx/plan"
 	"github.com/lkx-os/lkx/tree"
 )
 
@@ -261,3 +264,38 @@ func TestBadLayers(t *testing.T) {
 		}
 	}
 }
+
+func TestOwners(t *testing.T) {
+	ids := func(host uint32) []specs.LinuxIDMapping {
+		return []specs.LinuxIDMapping{{ContainerID: 0, HostID: host, Size: 10}}
+	}
+	var b tree.Builder
+	for name, id := range map[string]uint32{"root": 0, "user": 9, "nobody": 10} {
+		if err := b.Put(tree.Entry{Path: name, Mode: tree.TypeRegular | 0o4755, UID: id, GID: id}, tree.Bytes("")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := &plan.Step{Copies: []plan.Copy{{Image: plan.Image{Ref: "x"}, Dest: "d", UIDs: ids(100), GIDs: ids(200)}}}
+	got, err := Step(t.Context(), s, Sources{Images: oneImage{b.Tree()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string][3]uint32{"d/root": {100, 200, 0o4755}, "d/user": {109, 209, 0o4755}, "d/nobody": {10, 10, 0o4755}}
+	for e, err := range got.All() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Type() == tree.TypeRegular && want[e.Path] != [3]uint32{e.UID, e.GID, e.Perm()} {
+			t.Errorf("%s belongs to %d:%d, mode %o", e.Path, e.UID, e.GID, e.Perm())
+		}
+		delete(want, e.Path)
+	}
+	if len(want) > 0 {
+		t.Errorf("missing: %v", want)
+	}
+}
+
+// oneImage is a tree under any name.
+type oneImage struct{ tree tree.Tree }
+
+func (i oneImage) Tree(context.Context, plan.Image) (tree.Tree, error) { return i.tree, nil }

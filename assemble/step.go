@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"os"
 	"path"
 	"slices"
@@ -172,7 +173,7 @@ func permissions(m fs.FileMode) uint32 { return uint32(m.Perm()) }
 func copyInto(b *tree.Builder, c plan.Copy, t tree.Tree) error {
 	switch {
 	case c.From == "":
-		return b.Add(c.Dest, t, func(p string) bool { return slices.Contains(c.Drop, p) })
+		return b.Add(c.Dest, owned(t, c), func(p string) bool { return slices.Contains(c.Drop, p) })
 	case c.Unpack:
 		in, err := archiveIn(t, c.From)
 		if err != nil {
@@ -187,6 +188,30 @@ func copyInto(b *tree.Builder, c plan.Copy, t tree.Tree) error {
 	from := e.Path
 	e.Path, e.Hard = c.Dest, 0
 	return b.Put(e, func() (io.ReadCloser, error) { return t.Open(from) })
+}
+
+// owned is t with the owners that c gives to its files.
+func owned(t tree.Tree, c plan.Copy) tree.Tree {
+	if len(c.UIDs)+len(c.GIDs) == 0 {
+		return t
+	}
+	return chowned{t, c}
+}
+
+type chowned struct {
+	tree.Tree
+	copy plan.Copy
+}
+
+func (c chowned) All() iter.Seq2[tree.Entry, error] {
+	return func(yield func(tree.Entry, error) bool) {
+		for e, err := range c.Tree.All() {
+			e.UID, e.GID = c.copy.Owner(e.UID, e.GID)
+			if !yield(e, err) {
+				return
+			}
+		}
+	}
 }
 
 // find is the regular file name of t.

@@ -13,20 +13,21 @@ var examples = map[string]struct {
 	quick bool
 	shows string
 }{
-	"minimal":   {shows: "lkx: 1 service running"},
-	"redis":     {quick: true, shows: "Ready to accept connections"},
-	"services":  {shows: "[web] 127.0.0.1       localhost"},
-	"site":      {shows: "[motd] Welcome."},
-	"static-ip": {shows: "inet 10.0.2.15/24"},
-	"volumes":   {shows: "io.containerd.image.name"},
-	"wireguard": {quick: true, shows: "3 packets transmitted, 3 packets received"},
-	"disk":      {shows: "boot number 1"},
-	"encrypted": {shows: "on /var/lib/secret"},
-	"metadata":  {shows: "[uses] from-the-disk"},
-	"swap":      {shows: "swap: on: /var/lib/data/swap"},
-	"logging":   {shows: "all is well"},
-	"arch":      {shows: "lkx: 1 service running"},
-	"getty":     {shows: "/ # "},
+	"minimal":    {shows: "lkx: 1 service running"},
+	"redis":      {quick: true, shows: "Ready to accept connections"},
+	"services":   {shows: "[web] 127.0.0.1       localhost"},
+	"site":       {shows: "[motd] Welcome."},
+	"static-ip":  {shows: "inet 10.0.2.15/24"},
+	"volumes":    {shows: "io.containerd.image.name"},
+	"wireguard":  {quick: true, shows: "3 packets transmitted, 3 packets received"},
+	"disk":       {shows: "boot number 1"},
+	"encrypted":  {shows: "on /var/lib/secret"},
+	"metadata":   {shows: "[uses] from-the-disk"},
+	"swap":       {shows: "swap: on: /var/lib/data/swap"},
+	"logging":    {shows: "all is well"},
+	"arch":       {shows: "lkx: 1 service running"},
+	"getty":      {shows: "/ # "},
+	"production": {shows: "lkx: 2 services running"}, // and TestProduction, always
 }
 
 // TestExamples builds every example, and boots them.
@@ -61,7 +62,7 @@ func disks(t *testing.T, name string) []string {
 	switch name {
 	case "metadata":
 		return []string{"--data", write(t, "settings.json", `{"site": {"entries": {"motd": {"content": "from-the-disk\n"}}}}`)}
-	case "disk", "encrypted", "swap":
+	case "disk", "encrypted", "swap", "production":
 		return []string{"--disk", blank(t, "512M")}
 	}
 	return nil

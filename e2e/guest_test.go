@@ -79,7 +79,7 @@ func TestGuest(t *testing.T) {
 			t.Errorf("the service shares a namespace with init: %s", probe)
 		}
 	}
-	if got := group(t, out, `probe cgroup: 0::(\S+)`); got != "/services/probe" {
+	if got := group(t, out, `probe's cgroup: 0::(\S+)`); got != "/services/probe" {
 		t.Errorf("the service's cgroup is %s", got)
 	}
 	if opts := group(t, out, `root of init: \S+ / \S+ (\S+)`); !strings.HasPrefix(opts, "ro") {

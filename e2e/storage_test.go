@@ -166,11 +166,20 @@ write_files:
     content: written by cloud-config
 `
 
-// clouds are servers of metadata, as a guest finds them on the host.
+// clouds are servers of metadata, as a guest finds them on the host. Amazon's
+// wants the token that it gave (IMDSv2), Google's the flavour.
 func clouds() http.Handler {
 	mux := http.NewServeMux()
 	say := func(pattern, text string) {
-		mux.HandleFunc(pattern, func(w http.ResponseWriter, _ *http.Request) {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			h := r.Header
+			switch {
+			case r.Method == http.MethodPut && h.Get("X-Aws-Ec2-Metadata-Token-Ttl-Seconds") == "",
+				strings.HasPrefix(r.URL.Path, "/latest/") && r.Method == http.MethodGet && h.Get("X-Aws-Ec2-Metadata-Token") != "token",
+				strings.HasPrefix(r.URL.Path, "/computeMetadata/") && h.Get("Metadata-Flavor") != "Google":
+				http.Error(w, "who asks?", http.StatusUnauthorized)
+				return
+			}
 			w.Header().Set("Metadata-Flavor", "Google")
 			fmt.Fprint(w, text)
 		})

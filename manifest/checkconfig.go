@@ -113,6 +113,7 @@ func (d *decoder) checkNamespaces(c *Config, at string) {
 		{"ipc", c.Ipc, []string{"host", "root", "new"}},
 		{"uts", c.Uts, []string{"host", "root", "new"}},
 		{"userns", c.Userns, []string{"host", "root", "new"}},
+		{"cgroupns", c.Cgroupns, []string{"host", "root", "new"}},
 	} {
 		if n.value != "" && !path.IsAbs(n.value) && !slices.Contains(n.words, n.value) {
 			d.complain(join(at, n.key), fmt.Sprintf("%q is not a namespace", n.value), "allowed: "+strings.Join(n.words, ", ")+", or a path")

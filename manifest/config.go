@@ -38,8 +38,13 @@ type Config struct {
 	Ipc string `yaml:"ipc"`
 	// Host name namespace: `host` (or `root`, the default), `new`, or a path.
 	Uts string `yaml:"uts"`
-	// User namespace: `host` (or `root`, the default), `new`, or a path.
+	// User namespace: `host` (or `root`, the default), `new`, or a path. Default
+	// where ids are mapped: `new`. In one that is new, files of the image belong
+	// to the ids that theirs are mapped to.
 	Userns string `yaml:"userns"`
+	// Cgroup namespace: `new`, `host` (or `root`), or a path; default `new`,
+	// unless it has CAP_SYS_ADMIN or binds the system's cgroups.
+	Cgroupns string `yaml:"cgroupns"`
 	// Host name; it needs `uts: new`.
 	Hostname string `yaml:"hostname"`
 	// Its root file system cannot be written; default false: what it writes is
@@ -78,9 +83,11 @@ type Config struct {
 	Annotations map[string]string `yaml:"annotations"`
 	// Limits of setrlimit(2), `NAME,SOFT,HARD`, such as `nofile,1024,unlimited`.
 	Rlimits []string `yaml:"rlimits"`
-	// User ids inside and outside of a user namespace.
+	// User ids inside and outside of a user namespace; default, where it is new:
+	// 65536 ids that no other container has, from 65536 times the id that its name
+	// stands for.
 	UIDMappings []IDMapping `yaml:"uidMappings"`
-	// Group ids inside and outside of a user namespace.
+	// Group ids inside and outside of a user namespace; default as the user ids.
 	GIDMappings []IDMapping `yaml:"gidMappings"`
 	// When it is started again: `on-failure` (the default), when it ends with a
 	// status other than 0; `always`, whenever it ends; `no`, never. For services
@@ -162,7 +169,8 @@ type Runtime struct {
 	Cgroups []string `yaml:"cgroups"`
 	// Mounts made before it starts; a relative destination is inside its root.
 	Mounts []Mount `yaml:"mounts"`
-	// Directories made after the mounts.
+	// Directories made after the mounts, where they are missing. They belong to
+	// the user that the container runs as.
 	Mkdir []string `yaml:"mkdir"`
 	// Network interfaces put into its network namespace.
 	Interfaces []Interface `yaml:"interfaces"`
@@ -218,6 +226,9 @@ type Resources struct {
 	HugepageLimits []HugepageLimit `yaml:"hugepageLimits"`
 	// Classes of network packets.
 	Network *Network `yaml:"network"`
+	// Files of its cgroup, and what is written to them, such as
+	// `memory.high: "33554432"` or `memory.oom.group: "1"`; cgroup v2 only.
+	Unified map[string]string `yaml:"unified"`
 }
 
 // DeviceRule allows or denies devices.

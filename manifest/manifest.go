@@ -104,6 +104,13 @@ type Volume struct {
 	Image Ref `yaml:"image"`
 	// Nothing can be written to it; containers must bind it with option `ro`.
 	Readonly bool `yaml:"readonly"`
+	// Permission bits of the directory, octal, in quotes; default `"0755"`.
+	Mode *Mode `yaml:"mode"`
+	// Owner of the directory: a number, or the name of a container, which stands
+	// for its id.
+	UID *ID `yaml:"uid"`
+	// Group of the directory, as for uid.
+	GID *ID `yaml:"gid"`
 	// What is placed: the image's files (`filesystem`, the default), or the
 	// image itself as an OCI image layout (`oci`).
 	Format string `yaml:"format" enum:"filesystem,oci"`

@@ -2,11 +2,17 @@ package oci
 
 import (
 	"os"
+	"path"
+	"slices"
+	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/lkx-os/lkx/manifest"
 )
+
+// cgroups is where the system has its cgroups.
+const cgroups = "/sys/fs/cgroup"
 
 // linux is the part of the specification that only Linux has (config-linux.md).
 func linux(c manifest.Config) *specs.Linux {
@@ -27,8 +33,8 @@ func linux(c manifest.Config) *specs.Linux {
 	}
 }
 
-// namespaces are the container's own: always a mount namespace, a pid
-// namespace unless it is refused, the others where they are asked for.
+// namespaces are the container's own: always a mount namespace, a pid and a
+// cgroup namespace unless they are refused, the others where they are asked for.
 func namespaces(c manifest.Config) []specs.LinuxNamespace {
 	out := []specs.LinuxNamespace{{Type: specs.MountNamespace}}
 	add := func(typ specs.LinuxNamespaceType, value string) {
@@ -40,19 +46,41 @@ func namespaces(c manifest.Config) []specs.LinuxNamespace {
 			out = append(out, specs.LinuxNamespace{Type: typ, Path: value})
 		}
 	}
-	net, pid := c.Net, c.Pid
+	net, pid, cgroup := c.Net, c.Pid, c.Cgroupns
 	if net == "none" {
 		net = "new"
 	}
 	if pid == "" {
 		pid = "new"
 	}
+	if cgroup == "" && !managesCgroups(c) {
+		cgroup = "new"
+	}
 	add(specs.NetworkNamespace, net)
 	add(specs.PIDNamespace, pid)
 	add(specs.IPCNamespace, c.Ipc)
 	add(specs.UTSNamespace, c.Uts)
 	add(specs.UserNamespace, c.Userns)
+	add(specs.CgroupNamespace, cgroup)
 	return out
+}
+
+// managesCgroups tells whether the container may be there to change the cgroups
+// of others, which it has to see by their own names then.
+func managesCgroups(c manifest.Config) bool {
+	if slices.Contains(capabilities(c).Bounding, "CAP_SYS_ADMIN") {
+		return true
+	}
+	covers := func(source string) bool {
+		return path.IsAbs(source) && strings.HasPrefix(cgroups+"/", strings.TrimSuffix(path.Clean(source), "/")+"/") ||
+			strings.HasPrefix(source, cgroups+"/")
+	}
+	for _, s := range c.Binds {
+		if source, _, _ := strings.Cut(s, ":"); covers(source) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(c.Mounts, func(m manifest.Mount) bool { return m.IsBind() && covers(m.Source) })
 }
 
 // devices are the nodes a container gets, and the cgroup rules that allow them.
@@ -107,6 +135,7 @@ func resources(r *manifest.Resources) *specs.LinuxResources {
 		}
 	}
 	out.BlockIO = blockIO(r.BlockIO)
+	out.Unified = r.Unified
 	return out
 }
 

@@ -25,6 +25,7 @@ func Merge(label, own manifest.Config) manifest.Config {
 		Ipc:               cmp.Or(own.Ipc, label.Ipc),
 		Uts:               cmp.Or(own.Uts, label.Uts),
 		Userns:            cmp.Or(own.Userns, label.Userns),
+		Cgroupns:          cmp.Or(own.Cgroupns, label.Cgroupns),
 		Hostname:          cmp.Or(own.Hostname, label.Hostname),
 		Readonly:          cmp.Or(own.Readonly, label.Readonly),
 		MaskedPaths:       list(own.MaskedPaths, label.MaskedPaths),

@@ -24,6 +24,9 @@ func mounts(c manifest.Config, volumes map[string]Volume) ([]specs.Mount, error)
 	for _, m := range defaultMounts(isTrue(c.Readonly)) {
 		put(m)
 	}
+	if c.Userns == "new" && !slices.Contains([]string{"new", "none"}, c.Net) {
+		put(hostSys)
+	}
 	for _, s := range c.Tmpfs {
 		dst, opts, _ := strings.Cut(s, ":")
 		put(specs.Mount{Destination: dst, Type: "tmpfs", Source: "tmpfs", Options: options(opts)})
@@ -66,6 +69,14 @@ func defaultMounts(readonly bool) []specs.Mount {
 		{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: sys},
 		{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Options: []string{"nosuid", "noexec", "nodev", "relatime", "ro"}},
 	}
+}
+
+// hostSys is /sys of a container with a user namespace of its own, but without
+// a network namespace: it may not mount one (sysfs shows a network namespace,
+// and only who owns that may have it shown), and sees the system's.
+var hostSys = specs.Mount{
+	Destination: "/sys", Type: "bind", Source: "/sys",
+	Options: []string{"rbind", "rslave", "nosuid", "noexec", "nodev", "ro"},
 }
 
 // bind reads "source:destination[:option,…]".

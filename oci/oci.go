@@ -74,9 +74,13 @@ type Volume struct {
 	Readonly bool
 }
 
-// New makes the bundle of a container of sys from its settings and its image's
-// config. Errors are [*FieldError].
-func New(c manifest.Config, img ocispec.ImageConfig, sys System) (Bundle, error) {
+// New makes the bundle of the container name of sys from its settings and its
+// image's config. Errors are [*FieldError].
+func New(name string, c manifest.Config, img ocispec.ImageConfig, sys System) (Bundle, error) {
+	c, err := userNamespace(c, sys.IDs[name])
+	if err != nil {
+		return Bundle{}, err
+	}
 	process, err := process(c, img, sys.IDs)
 	if err != nil {
 		return Bundle{}, err
@@ -93,6 +97,9 @@ func New(c manifest.Config, img ocispec.ImageConfig, sys System) (Bundle, error)
 		Mounts:      mounts,
 		Annotations: c.Annotations,
 		Linux:       linux(c),
+	}
+	if err := checkMapped(process.User, spec.Linux); err != nil {
+		return Bundle{}, err
 	}
 	secure(&spec, c)
 	if c.Seccomp == "default" {

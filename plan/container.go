@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -71,7 +72,7 @@ func (b *builder) container(key string, i int, c *manifest.Container) {
 		bundle.Runtime.Restart, bundle.Runtime.Healthcheck = "", nil
 	}
 	bundle.Runtime.After = c.After
-	root := b.rootfs(&s, base, img, bundle.Spec.Root.Readonly)
+	root := b.rootfs(&s, base, img, &bundle)
 	mounts := rootMounts(base, root, bundle.Spec.Root.Readonly)
 	bundle.Runtime.Mounts = append(mounts, bundle.Runtime.Mounts...)
 	s.Files = append(s.Files,
@@ -96,7 +97,7 @@ func (b *builder) bundle(at string, c *manifest.Container, img Image) (oci.Bundl
 		var label manifest.Config
 		if label, err = labelOf(c.Image, conf); err == nil {
 			var out oci.Bundle
-			if out, err = oci.New(oci.Merge(label, c.Config), conf, b.sys); err == nil {
+			if out, err = oci.New(c.Name, oci.Merge(label, c.Config), conf, b.sys); err == nil {
 				return out, nil
 			}
 			b.fault(at, err)
@@ -120,31 +121,66 @@ func labelOf(ref manifest.Ref, conf ocispec.ImageConfig) (manifest.Config, error
 	return c, nil
 }
 
-// rootfs places an image below base, unless a container before has placed it,
-// and returns where it is. On a writable root file system the image is the
-// lower layer of an overlay.
-func (b *builder) rootfs(s *Step, base string, img Image, readonly bool) string {
+// rootfs places an image below base, unless a container before has placed it
+// with the same owners, and returns where it is. On a writable root file system
+// the image is the lower layer of an overlay.
+func (b *builder) rootfs(s *Step, base string, img Image, bundle *oci.Bundle) string {
+	spec := &bundle.Spec
+	readonly := spec.Root.Readonly
 	if !readonly {
 		s.Files = append(s.Files, dir(path.Join(base, "tmp"), 0o755), dir(path.Join(base, "rootfs"), 0o755))
 	}
+	uids, gids := spec.Linux.UIDMappings, spec.Linux.GIDMappings
 	chain := img.chain()
-	if at, ok := b.copied[chain]; ok && chain != "" {
+	if chain != "" && len(uids)+len(gids) > 0 {
+		chain += fmt.Sprint(uids, gids)
+	}
+	own := func(files ...File) []File {
+		for i := range files {
+			files[i].UID, _ = oci.Outside(uids, 0)
+			files[i].GID, _ = oci.Outside(gids, 0)
+		}
+		return files
+	}
+	if c, ok := b.copied[chain]; ok && chain != "" {
 		if readonly {
 			s.Files = append(s.Files, dir(path.Join(base, "rootfs"), 0o755))
+			first := &b.steps[c.step]
+			first.Defaults = append(first.Defaults, own(mountPoints(c.at, bundle)...)...)
 		}
-		return at
+		return c.at
 	}
 	at := path.Join(base, "lower")
 	if readonly {
 		at = path.Join(base, "rootfs")
 	}
-	b.copied[chain] = at
-	s.Defaults = append([]File{dir(at, 0o755)}, ensured(at)...)
-	s.Copies = []Copy{{Image: img, Dest: at, Drop: dropped}}
-	s.Files = append(s.Files,
+	b.copied[chain] = placed{at, len(b.steps)}
+	s.Defaults = own(append([]File{dir(at, 0o755)}, ensured(at)...)...)
+	if readonly {
+		s.Defaults = append(s.Defaults, own(mountPoints(at, bundle)...)...)
+	}
+	s.Copies = []Copy{{Image: img, Dest: at, Drop: dropped, UIDs: uids, GIDs: gids}}
+	s.Files = append(s.Files, own(
 		regular(path.Join(at, "etc/hosts"), 0o644, hosts),
-		regular(path.Join(at, "etc/resolv.conf"), 0o644, noResolver))
+		regular(path.Join(at, "etc/resolv.conf"), 0o644, noResolver))...)
 	return at
+}
+
+// mountPoints are the directories in a read-only root file system at that
+// something is mounted on, and that nothing could make on the target: those of
+// all mounts but binds of what may be a file.
+func mountPoints(at string, bundle *oci.Bundle) []File {
+	var out []File
+	for _, m := range bundle.Spec.Mounts {
+		bound := m.Type == "bind" || slices.Contains(m.Options, "bind") || slices.Contains(m.Options, "rbind")
+		known := !bound || strings.HasPrefix(m.Source, "/"+volumesDir+"/") || slices.Contains(bundle.Runtime.Mkdir, m.Source)
+		name := clean(m.Destination)
+		top, _, _ := strings.Cut(name, "/")
+		if known && !slices.Contains([]string{"", "dev", "proc", "sys"}, top) {
+			out = append(out, dir(path.Join(at, name), 0o755))
+		}
+	}
+	return out
 }
 
 // rootMounts make the container's root file system on the target. A bind of a

@@ -74,16 +74,22 @@ func (b *builder) file(at string, in *manifest.File) (File, bool) {
 		}
 		f.Contents = text
 	}
+	return f, b.own(&f, at, in.UID, in.GID)
+}
+
+// own gives f its owners, and tells whether there are such; at is where the
+// manifest names them.
+func (b *builder) own(f *File, at string, uid, gid *manifest.ID) bool {
 	var err error
-	if f.UID, err = b.sys.IDs.Resolve(in.UID, "uid"); err != nil {
+	if f.UID, err = b.sys.IDs.Resolve(uid, "uid"); err != nil {
 		b.fault(at, err)
-		return File{}, false
+		return false
 	}
-	if f.GID, err = b.sys.IDs.Resolve(in.GID, "gid"); err != nil {
+	if f.GID, err = b.sys.IDs.Resolve(gid, "gid"); err != nil {
 		b.fault(at, err)
-		return File{}, false
+		return false
 	}
-	return f, true
+	return true
 }
 
 // sourced tells whether the build context has the source of entry in, and

@@ -40,7 +40,7 @@ type Options struct {
 // manifest can answer for are a [source.Errors] with every fault found.
 func New(ctx context.Context, m *manifest.Manifest, o Options, r Resolver, files Context) (*Plan, error) {
 	b := &builder{
-		m: m, sys: oci.System{Arch: archOf(o.Platform), IDs: m.IDs(), Volumes: volumes(m)}, copied: map[string]string{},
+		m: m, sys: oci.System{Arch: archOf(o.Platform), IDs: m.IDs(), Volumes: volumes(m)}, copied: map[string]placed{},
 		dirs: map[string]bool{}, files: files,
 	}
 	if err := b.resolve(ctx, o, r); err != nil {
@@ -82,7 +82,7 @@ type builder struct {
 	m      *manifest.Manifest
 	sys    oci.System
 	images map[string]Image  // by the reference in full
-	copied map[string]string // where the files of an image already are, by its chain
+	copied map[string]placed // the images that are there already, by their chains
 	files  Context
 
 	boot    *Step
@@ -91,6 +91,12 @@ type builder struct {
 	parents []File // directories that entries need
 	dirs    map[string]bool
 	errs    source.Errors
+}
+
+// placed is where the files of an image are, and which step puts them there.
+type placed struct {
+	at   string
+	step int
 }
 
 // archOf is the architecture of a platform.

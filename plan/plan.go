@@ -8,7 +8,10 @@ import (
 	"path"
 	"strings"
 
+	"github.com/opencontainers/runtime-spec/specs-go"
+
 	"github.com/lkx-os/lkx/internal/source"
+	"github.com/lkx-os/lkx/oci"
 )
 
 // Plan is all that is needed to make a root file system, and nothing else. It
@@ -118,6 +121,18 @@ type Copy struct {
 	Unpack bool     `json:"unpack,omitempty"` // From is a tar archive: what it holds is placed
 	Dest   string   `json:"dest,omitempty"`   // path in the root file system, no leading slash; "" is the root
 	Drop   []string `json:"drop,omitempty"`   // paths in the image that are left out, with all below
+
+	// Owners that the image's have in the root file system, where they differ;
+	// those that are not mapped stay.
+	UIDs []specs.LinuxIDMapping `json:"uids,omitempty"`
+	GIDs []specs.LinuxIDMapping `json:"gids,omitempty"`
+}
+
+// Owner is who owns, in the root file system, what uid and gid own in the image.
+func (c *Copy) Owner(uid, gid uint32) (uint32, uint32) {
+	uid, _ = oci.Outside(c.UIDs, uid)
+	gid, _ = oci.Outside(c.GIDs, gid)
+	return uid, gid
 }
 
 // File is one file, directory or symbolic link that no image brought.

@@ -131,7 +131,11 @@ func show(p *plan.Plan) string {
 			file(f)
 		}
 		for _, c := range s.Copies {
-			fmt.Fprintf(&out, "  copy %s %q to %q unpack %v drop %d\n", c.Image.Ref, c.From, c.Dest, c.Unpack, len(c.Drop))
+			fmt.Fprintf(&out, "  copy %s %q to %q unpack %v drop %d", c.Image.Ref, c.From, c.Dest, c.Unpack, len(c.Drop))
+			if uid, gid := c.Owner(0, 0); uid != 0 || gid != 0 {
+				fmt.Fprintf(&out, " root owned by %d:%d", uid, gid)
+			}
+			out.WriteString("\n")
 		}
 		for _, f := range s.Files {
 			file(f)

@@ -23,7 +23,10 @@ const formatOCI = "oci"
 // VolumesSource is the Source of an empty volume, as LinuxKit names it.
 const VolumesSource = "linuxkit.volumes"
 
-func volumeDir(name string) string { return path.Join("containers/volumes", name) }
+// volumesDir is where volumes are in the built system.
+const volumesDir = "containers/volumes"
+
+func volumeDir(name string) string { return path.Join(volumesDir, name) }
 
 // volumes is where containers find the volumes of m.
 func volumes(m *manifest.Manifest) map[string]oci.Volume {
@@ -44,7 +47,12 @@ func (b *builder) volume(ctx context.Context, i int, r Resolver) error {
 		s.Source = v.Image.Name
 	}
 	lower := path.Join(base, "lower")
-	s.Defaults = []File{dir(lower, 0o755)}
+	top := dir(lower, 0o755)
+	if v.Mode != nil {
+		top.Mode = typeDir | uint32(*v.Mode)
+	}
+	b.own(&top, at, v.UID, v.GID)
+	s.Defaults = []File{top}
 	s.Files = append(s.Files, dir(path.Join(base, "merged"), 0o755))
 	if !v.Readonly {
 		s.Files = append(s.Files, dir(path.Join(base, "tmp"), 0o755))

@@ -59,7 +59,7 @@ pressed, and the exit code is 0 if the guest then powers off.`,
   lkx run --expect "ready" --timeout 2m os   # in CI`,
 		Args: exactly("file or prefix"),
 		RunE: func(c *cobra.Command, args []string) error {
-			return f.run(c.Context(), args[0], c.InOrStdin(), c.OutOrStdout())
+			return f.run(c.Context(), args[0], c.InOrStdin(), c.OutOrStdout(), c.ErrOrStderr())
 		},
 	}
 	c.Flags().StringVar(&f.arch, "arch", runtime.GOARCH, "`ARCH` of the system: amd64 or arm64")
@@ -78,10 +78,13 @@ pressed, and the exit code is 0 if the guest then powers off.`,
 	return c
 }
 
-func (f *runFlags) run(ctx context.Context, prefix string, stdin io.Reader, stdout io.Writer) error {
+func (f *runFlags) run(ctx context.Context, prefix string, stdin io.Reader, stdout, stderr io.Writer) error {
 	m, err := f.machine(prefix)
 	if err != nil {
 		return err
+	}
+	if text := tooSmall(m); text != "" {
+		fmt.Fprintln(stderr, "lkx: warning:", text)
 	}
 	if f.timeout > 0 {
 		var cancel context.CancelFunc

@@ -18,6 +18,8 @@ type Bundle struct {
 	Dir     string // absolute
 	Name    string // last element of Dir: "hello", "000-sysctl"
 	Runtime Runtime
+
+	broken error // runtime.json cannot be read
 }
 
 // Runtime is runtime.json. Relative paths are below the container's rootfs.
@@ -68,6 +70,7 @@ type BindNS struct {
 }
 
 // List reads the bundles below dir in name order; none where dir is missing.
+// One that is broken does not keep the others back: it cannot be prepared.
 func List(dir string) ([]*Bundle, error) {
 	entries, err := os.ReadDir(dir)
 	if os.IsNotExist(err) {
@@ -82,9 +85,7 @@ func List(dir string) ([]*Bundle, error) {
 			continue
 		}
 		b, err := Load(filepath.Join(dir, e.Name()))
-		if err != nil {
-			return nil, err
-		}
+		b.broken = err
 		out = append(out, b)
 	}
 	return out, nil
@@ -101,7 +102,7 @@ func Load(dir string) (*Bundle, error) {
 		err = json.Unmarshal(text, &b.Runtime)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading %s/runtime.json: %w", dir, err)
+		return b, fmt.Errorf("reading %s/runtime.json: %w", dir, err)
 	}
 	return b, nil
 }
@@ -149,6 +150,43 @@ func (b *Bundle) patch(text []byte, cgroup, helper string) ([]byte, error) {
 		hooks["createRuntime"] = append(list, map[string]any{"path": helper, "args": []string{helper, "hook", b.Dir}})
 	}
 	return json.Marshal(spec)
+}
+
+// Settings are what config.json says that matters outside of the container.
+type Settings struct {
+	Cgroup   string // that it names itself, "" for none
+	Memory   int64  // limit of memory in bytes, 0 for none
+	UID, GID int    // that its user has outside
+}
+
+// Settings reads config.json.
+func (b *Bundle) Settings() (Settings, error) {
+	type mapping struct{ ContainerID, HostID, Size uint32 }
+	var spec struct {
+		Process struct{ User struct{ UID, GID uint32 } }
+		Linux   struct {
+			CgroupsPath              string
+			UIDMappings, GIDMappings []mapping
+			Resources                struct{ Memory struct{ Limit int64 } }
+		}
+	}
+	text, err := os.ReadFile(filepath.Join(b.Dir, "config.json"))
+	if err == nil {
+		err = json.Unmarshal(text, &spec)
+	}
+	if err != nil {
+		return Settings{}, fmt.Errorf("reading %s/config.json: %w", b.Dir, err)
+	}
+	outside := func(maps []mapping, id uint32) int {
+		for _, m := range maps {
+			if id >= m.ContainerID && id-m.ContainerID < m.Size {
+				return int(m.HostID + (id - m.ContainerID))
+			}
+		}
+		return int(id)
+	}
+	l, user := spec.Linux, spec.Process.User
+	return Settings{l.CgroupsPath, l.Resources.Memory.Limit, outside(l.UIDMappings, user.UID), outside(l.GIDMappings, user.GID)}, nil
 }
 
 // Process is how the container's process is described, for another one that is

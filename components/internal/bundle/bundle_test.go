@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/lkx-os/lkx/components/internal/mnt"
@@ -60,8 +62,12 @@ func TestList(t *testing.T) {
 		t.Errorf("a missing directory gave %v, %v", none, err)
 	}
 	write(t, filepath.Join(dir, "002-c"), "runtime.json", `{"mounts": 1}`)
-	if _, err := List(dir); err == nil {
-		t.Error("a broken runtime.json gave no error")
+	got, err = List(dir)
+	if err != nil || len(got) != 3 {
+		t.Fatalf("a broken runtime.json left %d bundles, %v", len(got), err)
+	}
+	if err := got[2].Prepare(); err == nil || !strings.Contains(err.Error(), "002-c/runtime.json") {
+		t.Errorf("preparing what has a broken runtime.json gave %v", err)
 	}
 }
 
@@ -148,5 +154,48 @@ func TestProcess(t *testing.T) {
 	}
 	if _, err := (&Bundle{Dir: dir + "/missing"}).Process(nil); err == nil {
 		t.Error("a missing config.json gave no error")
+	}
+}
+
+func TestMkdir(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can give files away")
+	}
+	for config, want := range map[string][2]uint32{
+		`{"process": {"user": {"uid": 7, "gid": 8}}}`: {7, 8},
+		`{"process": {"user": {"uid": 7}}, "linux": {
+			"uidMappings": [{"containerID": 0, "hostID": 100, "size": 5}, {"containerID": 5, "hostID": 200, "size": 5}],
+			"gidMappings": [{"containerID": 0, "hostID": 300, "size": 1}]}}`: {202, 300},
+	} {
+		dir := t.TempDir()
+		write(t, dir, "config.json", config)
+		old, made := filepath.Join(dir, "old"), filepath.Join(dir, "a", "b")
+		if err := os.Mkdir(old, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		b := &Bundle{Dir: dir, Runtime: Runtime{Mkdir: []string{old, made}}}
+		for range 2 {
+			if err := b.Prepare(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for name, want := range map[string][2]uint32{old: {0, 0}, filepath.Dir(made): {0, 0}, made: want} {
+			info, err := os.Stat(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if st := info.Sys().(*syscall.Stat_t); [2]uint32{st.Uid, st.Gid} != want {
+				t.Errorf("%s: %s belongs to %d:%d, want %v", config, name, st.Uid, st.Gid, want)
+			}
+		}
+	}
+}
+
+func TestSettings(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "config.json", `{"linux": {"cgroupsPath": "/own", "resources": {"memory": {"limit": 1024}}}}`)
+	got, err := (&Bundle{Dir: dir}).Settings()
+	if want := (Settings{Cgroup: "/own", Memory: 1024}); err != nil || got != want {
+		t.Errorf("got %+v, %v, want %+v", got, err, want)
 	}
 }

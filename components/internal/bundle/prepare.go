@@ -15,6 +15,9 @@ import (
 // mounts, directories and cgroups. What is mounted already stays, so that it
 // can be done again for a container that comes back.
 func (b *Bundle) Prepare() error {
+	if b.broken != nil {
+		return b.broken
+	}
 	mounted, err := mnt.Points()
 	if err != nil {
 		return err
@@ -31,7 +34,7 @@ func (b *Bundle) Prepare() error {
 		}
 	}
 	for _, dir := range b.Runtime.Mkdir {
-		if err := os.MkdirAll(b.path(dir), 0o755); err != nil {
+		if err := b.mkdir(b.path(dir)); err != nil {
 			return fmt.Errorf("making a directory for the container: %w", err)
 		}
 	}
@@ -41,6 +44,22 @@ func (b *Bundle) Prepare() error {
 		}
 	}
 	return nil
+}
+
+// mkdir makes a directory that belongs to the container's user. One that is
+// there keeps its owner.
+func (b *Bundle) mkdir(dir string) error {
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return os.MkdirAll(dir, 0o755) // no error if it is there
+	}
+	s, err := b.Settings()
+	if err != nil {
+		return err
+	}
+	return os.Chown(dir, s.UID, s.GID)
 }
 
 func (b *Bundle) path(name string) string {

@@ -39,11 +39,9 @@ func (m Mount) do() error {
 	if err := m.target(o); err != nil {
 		return err
 	}
-	for _, name := range []string{"upperdir", "workdir"} {
-		if dir := Value(m.Options, name); m.Type == "overlay" && dir != "" {
-			if err := os.MkdirAll(dir, 0o755); err != nil {
-				return err
-			}
+	if m.Type == "overlay" {
+		if err := m.layers(); err != nil {
+			return err
 		}
 	}
 	// "remount,private" means the propagation alone: a bare remount would take
@@ -66,6 +64,39 @@ func (m Mount) do() error {
 		return unix.Mount("", m.Destination, "", o.Propagation, "")
 	}
 	return nil
+}
+
+// layers makes the upper and work directories of an overlay. Its root has the
+// owner and the permissions of the upper one, which takes them from the lower
+// one that lies on top.
+func (m Mount) layers() error {
+	upper, work := Value(m.Options, "upperdir"), Value(m.Options, "workdir")
+	if work != "" {
+		if err := os.MkdirAll(work, 0o755); err != nil {
+			return err
+		}
+	}
+	if upper == "" {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(upper), 0o755); err != nil {
+		return err
+	}
+	if err := os.Mkdir(upper, 0o755); err != nil {
+		if os.IsExist(err) {
+			return nil
+		}
+		return err
+	}
+	lower, _, _ := strings.Cut(Value(m.Options, "lowerdir"), ":")
+	var st unix.Stat_t
+	if err := unix.Stat(lower, &st); err != nil {
+		return &fs.PathError{Op: "looking at", Path: lower, Err: err}
+	}
+	if err := os.Chown(upper, int(st.Uid), int(st.Gid)); err != nil {
+		return err
+	}
+	return unix.Chmod(upper, st.Mode&0o7777)
 }
 
 // target makes what m is mounted on: a file for a bind of a file, else a directory.

@@ -1,7 +1,12 @@
 package mnt
 
 import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -40,5 +45,38 @@ func TestValue(t *testing.T) {
 	}
 	if got := Value(options, "workdir"); got != "" {
 		t.Errorf("got %q, want nothing", got)
+	}
+}
+
+func TestLayers(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can give files away")
+	}
+	dir := t.TempDir()
+	lower, upper := filepath.Join(dir, "lower"), filepath.Join(dir, "tmp", "upper")
+	m := Mount{Type: "overlay", Options: []string{"lowerdir=" + lower + ":/other", "upperdir=" + upper, "workdir=" + filepath.Join(dir, "tmp", "work")}}
+	if err := errors.Join(os.Mkdir(lower, 0), os.Chown(lower, 7, 8), os.Chmod(lower, os.ModeSticky|0o770)); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.layers(); err != nil {
+		t.Fatal(err)
+	}
+	look := func() string {
+		info, err := os.Stat(upper)
+		if err != nil {
+			t.Fatal(err)
+		}
+		st := info.Sys().(*syscall.Stat_t)
+		return fmt.Sprintf("%v %d:%d", info.Mode(), st.Uid, st.Gid)
+	}
+	if got := look(); got != "dtrwxrwx--- 7:8" {
+		t.Errorf("the upper directory is %s", got)
+	}
+	// What is there already has been somebody's.
+	if err := errors.Join(os.Chmod(upper, 0o700), m.layers()); err != nil {
+		t.Fatal(err)
+	}
+	if got := look(); got != "drwx------ 7:8" {
+		t.Errorf("the upper directory became %s", got)
 	}
 }

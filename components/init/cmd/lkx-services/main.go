@@ -24,6 +24,7 @@ import (
 	"github.com/lkx-os/lkx/components/init/internal/gate"
 	"github.com/lkx-os/lkx/components/init/internal/oneshot"
 	"github.com/lkx-os/lkx/components/init/internal/service"
+	"github.com/lkx-os/lkx/components/init/internal/space"
 	"github.com/lkx-os/lkx/components/internal/bundle"
 	"github.com/lkx-os/lkx/components/internal/cmdline"
 	"github.com/lkx-os/lkx/components/internal/uptime"
@@ -122,6 +123,7 @@ func onboot(ctx context.Context, logger *log.Logger, o options) error {
 	if err := os.Symlink(onbootLogs, logDir+"/onboot"); err != nil && !os.IsExist(err) {
 		return fmt.Errorf("linking the logs: %w", err)
 	}
+	lacks(logger, list, oneshot.Runtime, "runc") // they fail, and are treated as such
 	r := o.runner(logger, "onboot")
 	r.Continue = o.onboot == "continue"
 	failed, err := r.All(ctx, list)
@@ -152,12 +154,11 @@ func run(ctx context.Context, logger *log.Logger, o options) error {
 	if err != nil {
 		return err
 	}
+	if lacks(logger, list, service.Containerd, "containerd") || lacks(logger, list, oneshot.Runtime, "runc") {
+		return nil
+	}
 	if _, err := os.Stat(service.Containerd); err != nil {
-		switch {
-		case !gate.Await(ctx):
-		case len(list) > 0:
-			logger.Printf("no service can run: %v; add an image with containerd to the manifest's init", err)
-		default:
+		if gate.Await(ctx) {
 			logger.Printf("no services, %.1fs after kernel start", uptime.Now().Seconds())
 		}
 		return nil
@@ -169,6 +170,7 @@ func run(ctx context.Context, logger *log.Logger, o options) error {
 	if o.console {
 		g.Console = os.Stderr
 	}
+	go space.Watch(ctx, logger, "/run", "/tmp", "/var")
 	stop, err := containerd(ctx, logger)
 	if err != nil || ctx.Err() != nil {
 		stop()
@@ -177,4 +179,15 @@ func run(ctx context.Context, logger *log.Logger, o options) error {
 	err = g.Run(ctx, list)
 	stop()
 	return err
+}
+
+// lacks tells whether the system lacks a program without which no container of
+// list can run, and says so.
+func lacks(logger *log.Logger, list []*bundle.Bundle, program, name string) bool {
+	_, err := os.Stat(program)
+	if err == nil || len(list) == 0 {
+		return false
+	}
+	logger.Printf("no container can run: %v; add an image with %s to the manifest's init", err, name)
+	return true
 }

@@ -16,13 +16,14 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/lkx-os/lkx/components/init/internal/oom"
 	"github.com/lkx-os/lkx/components/internal/bundle"
 	"github.com/lkx-os/lkx/components/internal/logs"
 )
 
-// Where the runtime is and keeps what it knows.
+// Runtime is where the runtime is, and state where it keeps what it knows.
 const (
-	runtime = "/usr/bin/runc"
+	Runtime = "/usr/bin/runc"
 	state   = "/run/runc"
 )
 
@@ -45,11 +46,10 @@ type Runner struct {
 type ExitError struct {
 	Name   string
 	Status int
+	Ending string // in words: "exited with status 3"
 }
 
-func (e *ExitError) Error() string {
-	return fmt.Sprintf("%s: exited with status %d", e.Name, e.Status)
-}
+func (e *ExitError) Error() string { return e.Name + ": " + e.Ending }
 
 // All runs the bundles in order until ctx is done. It returns the name of the
 // first that fails, and "" for none; with [Runner.Continue] it goes on after
@@ -117,19 +117,21 @@ func (r *Runner) run(ctx context.Context, b *bundle.Bundle, dir string) error {
 	if r.Debug {
 		args = append(args, "--debug")
 	}
-	cmd := exec.CommandContext(ctx, runtime, append(args, "run", "--bundle", dir, b.Name)...)
+	cmd := exec.CommandContext(ctx, Runtime, append(args, "run", "--bundle", dir, b.Name)...)
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.Cancel = func() error { return cmd.Process.Signal(unix.SIGTERM) } // passed on to the container
 	cmd.WaitDelay = r.StopTimeout
+	kills := oom.Kills(r.Cgroup) // of all containers so far: each one's own cgroup goes with it
 	err := cmd.Run()
 	if err == nil {
 		return nil
 	}
 	// Nothing is left of a container that ended by itself; of others, all goes.
-	_ = exec.Command(runtime, "--root", state, "delete", "--force", b.Name).Run()
+	_ = exec.Command(Runtime, "--root", state, "delete", "--force", b.Name).Run()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.Exited() {
-		return &ExitError{b.Name, exit.ExitCode()}
+		s, _ := b.Settings() // it was started from the same file
+		return &ExitError{b.Name, exit.ExitCode(), oom.Ending(exit.ExitCode(), oom.Kills(r.Cgroup)-kills, s.Memory)}
 	}
 	return fmt.Errorf("running it: %w", err)
 }

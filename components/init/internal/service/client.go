@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	containers "github.com/containerd/containerd/api/services/containers/v1"
@@ -155,11 +156,22 @@ func (c *client) kill(ctx context.Context, name string, signal unix.Signal) erro
 // errAway is what an error wraps that says that containerd went away meanwhile.
 var errAway = errors.New("containerd has gone")
 
-// plain is an error without what gRPC says around it.
+// around is what the programs on the way from containerd to a container say
+// around the error of the last one, which alone tells what is wrong.
+var around = []string{
+	"failed to create shim task: ", "OCI runtime create failed: ", "runc create failed: ",
+	"unable to start container process: ", "error during container init: ",
+}
+
+// plain is an error without what is said around it.
 func plain(err error) error {
 	s := status.Convert(err)
-	if s.Code() == codes.Unavailable {
-		return fmt.Errorf("%w: %s", errAway, s.Message())
+	text := s.Message()
+	for _, prefix := range around {
+		text = strings.TrimPrefix(text, prefix)
 	}
-	return errors.New(s.Message())
+	if s.Code() == codes.Unavailable {
+		return fmt.Errorf("%w: %s", errAway, text)
+	}
+	return errors.New(text)
 }

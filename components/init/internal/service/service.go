@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/lkx-os/lkx/components/init/internal/health"
+	"github.com/lkx-os/lkx/components/init/internal/oom"
 	"github.com/lkx-os/lkx/components/internal/backoff"
 	"github.com/lkx-os/lkx/components/internal/bundle"
 	"github.com/lkx-os/lkx/components/internal/logs"
@@ -252,7 +253,12 @@ func (s *service) attend(ctx context.Context, t taskState) error {
 	}
 	last, cancelLast := context.WithTimeout(life, lastMoment)
 	defer cancelLast()
-	return errors.Join(err, s.client.remove(last, s.Name))
+	// What is left, as when this took too long, goes before the next start: it
+	// says nothing about the service.
+	if rerr := s.client.remove(last, s.Name); rerr != nil {
+		s.Log.Printf("service %s: %v", s.Name, rerr)
+	}
+	return err
 }
 
 // watch checks the service, if it has checks, until unwatch is called. sick
@@ -304,7 +310,11 @@ func (s *service) start(ctx context.Context) (taskState, error) {
 func (s *service) wait(ctx context.Context) error {
 	code, err := s.client.wait(ctx, s.Name)
 	if err == nil && code != 0 {
-		err = fmt.Errorf("exited with status %d", code)
+		// It could be started, so its settings can be read. Its cgroup goes with
+		// the container only.
+		settings, _ := s.Settings()
+		kills := oom.Kills(cmp.Or(settings.Cgroup, filepath.Join(s.Cgroup, s.Name)))
+		err = errors.New(oom.Ending(code, kills, settings.Memory))
 	}
 	return err
 }

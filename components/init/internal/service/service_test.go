@@ -374,3 +374,14 @@ func TestCount(t *testing.T) {
 		}
 	}
 }
+
+func TestPlain(t *testing.T) {
+	for in, want := range map[string]string{
+		"failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: error during container init: exec: \"/x\": no such file": `exec: "/x": no such file`,
+		"no space left on device": "no space left on device",
+	} {
+		if got := plain(status.Error(codes.Unknown, in)); got.Error() != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
