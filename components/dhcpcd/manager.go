@@ -132,6 +132,7 @@ func (m *manager) link(ctx context.Context, u netlink.LinkUpdate) {
 	l.up = up
 	if !up {
 		l.end()
+		l.said = map[int]string{}
 		m.log.Printf("%s: the link is down", l.name)
 		return
 	}
