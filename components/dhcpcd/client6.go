@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -225,9 +226,10 @@ func (c *client6) lease(m *dhcpv6.Message) (*lease6, error) {
 	l.Preferred, l.Expire = at(addr.PreferredLifetime), at(addr.ValidLifetime)
 	t1, t2 := ia.T1, ia.T2 // 0 leaves them to us: RFC 8415 section 21.4
 	if t1 == 0 || t2 == 0 || t1 > t2 {
-		t1, t2 = addr.PreferredLifetime/2, addr.PreferredLifetime*8/10
+		length := cmp.Or(addr.PreferredLifetime, addr.ValidLifetime)
+		t1, t2 = length/2, length*8/10
 	}
-	l.Renew, l.Rebind = at(t1), at(min(t2, addr.ValidLifetime))
+	l.Renew, l.Rebind = at(max(t1, time.Second)), at(min(t2, addr.ValidLifetime))
 	return l, nil
 }
 

@@ -68,25 +68,28 @@ func newLease(ack *dhcpv4.DHCPv4, now time.Duration) (*lease, error) {
 		}
 	}
 	l.Routes = routes(ack)
-	l.times(ack)
-	return l, nil
+	return l, l.times(ack)
 }
 
 // infinite is a lease time that does not end (RFC 2131 section 3.3).
 const infinite = (1<<32 - 1) * time.Second
 
 // times are the moments of a lease: defaults are those of RFC 2131 section 4.4.5.
-func (l *lease) times(ack *dhcpv4.DHCPv4) {
+func (l *lease) times(ack *dhcpv4.DHCPv4) error {
 	length := ack.IPAddressLeaseTime(infinite)
 	if length == infinite {
 		l.Renew, l.Rebind, l.Expire = forever, forever, forever
-		return
+		return nil
+	}
+	if length == 0 {
+		return fmt.Errorf("the answer has %v for no time", l.Address)
 	}
 	renew, rebind := ack.IPAddressRenewalTime(length/2), ack.IPAddressRebindingTime(length*7/8)
 	if renew <= 0 || renew >= rebind || rebind >= length {
 		renew, rebind = length/2, length*7/8
 	}
 	l.Renew, l.Rebind, l.Expire = l.Got+renew, l.Got+rebind, l.Got+length
+	return nil
 }
 
 // routes are the classless ones (RFC 3442), which take the place of the router

@@ -56,6 +56,7 @@ func TestNewLease(t *testing.T) {
 	}
 	for _, a := range []*dhcpv4.DHCPv4{
 		answerTo(m, dhcpv4.MessageTypeAck, "0.0.0.0"),
+		answerTo(m, dhcpv4.MessageTypeAck, "10.0.0.5", dhcpv4.WithLeaseTime(0)),
 		answerTo(m, dhcpv4.MessageTypeAck, "10.0.0.5", dhcpv4.WithNetmask(net.IPMask{255, 0, 255, 0})),
 	} {
 		if _, err := newLease(a, 0); err == nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,13 +29,28 @@ type manager struct {
 
 // link is an interface that is to be configured.
 type link struct {
-	name    string
-	up      bool // has a link to something
-	got     map[int]*config
-	settled map[int]bool
-	said    map[int]string
-	problem error
-	stop    func() // ends the session; nil for none
+	name   string
+	up     bool // has a link to something
+	failed error
+	stop   func() // ends the session; nil for none
+	four   part
+	six    part
+}
+
+// part is what one family has come to.
+type part struct {
+	got     *config // nil for nothing
+	settled bool    // there is nothing to wait for
+	said    string  // on the console
+	problem string  // was said last; "" for none
+}
+
+// of is the part of a family.
+func (l *link) of(family int) *part {
+	if family == v4 {
+		return &l.four
+	}
+	return &l.six
 }
 
 // run configures interfaces until ctx is done, or with once until those are
@@ -119,10 +135,10 @@ func (m *manager) link(ctx context.Context, u netlink.LinkUpdate) {
 		return
 	}
 	if l == nil {
-		l = &link{name: attrs.Name, got: map[int]*config{}, settled: map[int]bool{}, said: map[int]string{}}
+		l = &link{name: attrs.Name}
 		m.links[attrs.Index] = l
 		if err := netlink.LinkSetUp(u.Link); err != nil {
-			l.problem = fmt.Errorf("bringing it up: %w", err)
+			l.failed = fmt.Errorf("bringing it up: %w", err)
 		}
 	}
 	up := attrs.RawFlags&unix.IFF_RUNNING != 0
@@ -132,21 +148,20 @@ func (m *manager) link(ctx context.Context, u netlink.LinkUpdate) {
 	l.up = up
 	if !up {
 		l.end()
-		l.said = map[int]string{}
 		m.log.Printf("%s: the link is down", l.name)
 		return
 	}
-	l.problem, l.settled = nil, map[int]bool{}
+	l.four, l.six = part{got: l.four.got}, part{got: l.six.got}
 	l.stop = m.start(ctx, attrs)
 }
 
 // isCard tells whether an interface is a piece of hardware, or a hypervisor's,
-// for ethernet.
+// for ethernet, and not part of another one (as Azure's are in pairs).
 func isCard(a *netlink.LinkAttrs) bool {
 	sys := filepath.Join("/sys/class/net", a.Name)
 	_, err := os.Stat(filepath.Join(sys, "device"))
 	_, wireless := os.Stat(filepath.Join(sys, "wireless"))
-	return a.EncapType == "ether" && err == nil && wireless != nil
+	return a.EncapType == "ether" && a.MasterIndex == 0 && err == nil && wireless != nil
 }
 
 // start starts the session of an interface. The result ends it.
@@ -186,17 +201,18 @@ func (m *manager) event(e event) error {
 	if l == nil {
 		return nil
 	}
+	p := l.of(e.family)
 	if e.problem != nil {
-		l.problem = e.problem
-		m.log.Printf("%s: %v", l.name, e.problem)
+		if text := e.problem.Error(); text != p.problem {
+			p.problem = text
+			m.log.Printf("%s: %s", l.name, text)
+		}
 		return nil
 	}
-	l.got[e.family] = e.got
-	l.settled[e.family] = e.settled
-	if e.said != "" && e.said != l.said[e.family] {
+	if e.said != "" && e.said != p.said {
 		m.log.Printf("%s: %s", l.name, e.said)
 	}
-	l.said[e.family] = e.said
+	*p = part{got: e.got, settled: e.settled, said: e.said}
 	if e.got != nil {
 		named, err := takeName(e.got.Host)
 		if named {
@@ -218,9 +234,9 @@ func (m *manager) check(err error) {
 func (m *manager) publish() error {
 	var all []*config
 	for _, l := range m.sorted() {
-		for _, family := range []int{v4, v6} {
-			if c := l.got[family]; c != nil {
-				all = append(all, c)
+		for _, p := range []part{l.four, l.six} {
+			if p.got != nil {
+				all = append(all, p.got)
 			}
 		}
 	}
@@ -249,7 +265,7 @@ func (m *manager) sorted() []*link {
 	return out
 }
 
-func (l *link) configured() bool { return l.got[v4] != nil || l.got[v6] != nil }
+func (l *link) configured() bool { return l.four.got != nil || l.six.got != nil }
 
 // finished tells whether nothing is missing that can be waited for.
 func (m *manager) finished() bool {
@@ -271,32 +287,28 @@ func (m *manager) missing() []string {
 		out = append(out, "there is no interface "+m.o.described())
 	}
 	for _, l := range list {
-		switch {
-		case !l.up && (!some || slices.Contains(m.o.patterns, l.name)):
-			out = append(out, l.name+": no link: "+m.linkProblem(l))
-		case l.up && (m.o.family(v4) && !l.settled[v4] || m.o.family(v6) && !l.settled[v6] || !l.configured()):
-			out = append(out, fmt.Sprintf("%s: %v", l.name, l.why(m.o)))
+		if l.up || !some || slices.Contains(m.o.patterns, l.name) {
+			if what := l.missing(m.o); what != "" {
+				out = append(out, l.name+": "+what)
+			}
 		}
 	}
 	return out
 }
 
-func (m *manager) linkProblem(l *link) string {
-	if l.problem != nil {
-		return l.problem.Error()
-	}
-	return "is a cable, or a network, attached?"
-}
-
-// why is what is in the way of an interface that has a link.
-func (l *link) why(o options) error {
+// missing says what is in the way of an interface; "" for nothing.
+func (l *link) missing(o options) string {
 	switch {
-	case l.problem != nil:
-		return l.problem
-	case o.family(v4) && !l.settled[v4]:
-		return errNoOffer
+	case !l.up && l.failed != nil:
+		return l.failed.Error()
+	case !l.up:
+		return "no link: is it connected to a network?"
+	case o.family(v4) && !l.four.settled:
+		return cmp.Or(l.four.problem, errNoOffer.Error())
+	case o.family(v6) && !l.six.settled || !l.configured():
+		return cmp.Or(l.six.problem, "no router answers")
 	}
-	return errors.New("no router answers")
+	return ""
 }
 
 // verdict is the end when time is up: an error if nothing is configured, or not
@@ -339,4 +351,3 @@ func (o options) described() string {
 }
 
 func (o options) family(f int) bool { return o.only == 0 || o.only == f }
-

@@ -49,11 +49,13 @@ func at(o options, links ...*link) (*manager, *bytes.Buffer) {
 
 func TestVerdict(t *testing.T) {
 	some := &config{Host: "x"}
-	ready := &link{name: "eth0", up: true, got: map[int]*config{v4: some}, settled: map[int]bool{v4: true, v6: true}}
-	half := &link{name: "eth1", up: true, got: map[int]*config{v4: some}, settled: map[int]bool{v4: true}}
-	silent := &link{name: "eth2", up: true, settled: map[int]bool{v6: true}}
+	done, none := part{got: some, settled: true}, part{settled: true}
+	ready := &link{name: "eth0", up: true, four: done, six: none}
+	half := &link{name: "eth1", up: true, four: done}
+	silent := &link{name: "eth2", up: true, six: none}
 	unplugged := &link{name: "eth3"}
-	six := &link{name: "eth4", up: true, got: map[int]*config{v6: some}, settled: map[int]bool{v6: true}}
+	six := &link{name: "eth4", up: true, six: done}
+	refused := &link{name: "eth5", up: true, four: part{problem: "go away"}, six: none}
 	for name, x := range map[string]struct {
 		o        options
 		links    []*link
@@ -69,6 +71,7 @@ func TestVerdict(t *testing.T) {
 		"IPv4 alone":       {o: options{only: v4}, links: []*link{half}, finished: true},
 		"silent":           {links: []*link{silent}, says: "eth2: no server offers an address", fails: true},
 		"silent, too":      {links: []*link{ready, silent}, says: "eth2: no server offers an address"},
+		"refused":          {links: []*link{refused}, says: "eth5: go away", fails: true},
 		"unplugged":        {links: []*link{unplugged}, says: "eth3: no link", fails: true},
 		"unplugged, too":   {links: []*link{ready, unplugged}, finished: true},
 		"unplugged, named": {o: options{patterns: []string{"eth3", "eth0"}}, links: []*link{ready, unplugged}, says: "eth3: no link", fails: true},

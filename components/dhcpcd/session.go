@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -50,7 +51,9 @@ func (s session) keep(ctx context.Context, family int, run func(context.Context)
 		if err == nil {
 			return // all is done
 		}
-		s.note(family, err)
+		if ctx.Err() == nil {
+			s.note(family, err)
+		}
 		if sleep(ctx, pause.Next(s.sys.now()-began)) != nil {
 			return
 		}
@@ -58,9 +61,7 @@ func (s session) keep(ctx context.Context, family int, run func(context.Context)
 }
 
 func (s session) note(family int, err error) {
-	if err != nil && !errors.Is(err, context.Canceled) {
-		s.tell(event{index: s.index, family: family, problem: err})
-	}
+	s.tell(event{index: s.index, family: family, problem: err})
 }
 
 // run4 is the session's DHCPv4.
@@ -182,7 +183,7 @@ const patience = 10 * time.Second
 func (s session) obey(ctx context.Context, a *advert) error {
 	said := &config{DNS: s.zoned(a.DNS), Search: a.Search}
 	if a.Auto {
-		if err := s.await(ctx); err != nil {
+		if err := s.await(ctx, netip.Addr{}); err != nil {
 			return err
 		}
 	}
@@ -201,7 +202,7 @@ func (s session) obey(ctx context.Context, a *advert) error {
 				return err
 			}
 			if is != nil && is.Address.IsValid() {
-				if err := s.await(ctx); err != nil {
+				if err := s.await(ctx, is.Address.Addr()); err != nil {
 					return err
 				}
 			}
@@ -246,10 +247,12 @@ func (s session) zoned(list []netip.Addr) []netip.Addr {
 	return out
 }
 
-// await waits for the kernel to have an address that can be used.
-func (s session) await(ctx context.Context) error {
+// await waits for the kernel to have an address that can be used: any, if that
+// is not valid.
+func (s session) await(ctx context.Context, addr netip.Addr) error {
+	ready := func(p netip.Prefix) bool { return !addr.IsValid() || p.Addr() == addr }
 	for end := s.sys.now() + patience; s.sys.now() < end; {
-		if list, err := global(s.name); err != nil || len(list) > 0 {
+		if list, err := global(s.name); err != nil || slices.ContainsFunc(list, ready) {
 			return err
 		}
 		if err := sleep(ctx, 100*time.Millisecond); err != nil {
