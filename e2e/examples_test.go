@@ -25,6 +25,7 @@ var examples = map[string]struct {
 	"metadata":  {shows: "[uses] from-the-disk"},
 	"swap":      {shows: "swap: on: /var/lib/data/swap"},
 	"logging":   {shows: "all is well"},
+	"cloud":     {shows: "metadata: none"},
 	"arch":      {shows: "lkx: 1 service running"},
 	"getty":     {shows: "/ # "},
 }
