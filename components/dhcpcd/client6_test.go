@@ -193,3 +193,11 @@ func TestAdvert(t *testing.T) {
 		t.Errorf("labels past the end are %q", got)
 	}
 }
+
+func TestAskPause(t *testing.T) {
+	for n, want := range map[int]time.Duration{0: time.Second, 2: time.Second, 3: 2 * time.Second, 5: 8 * time.Second, 14: time.Hour, 1000: time.Hour} {
+		if got := askPause(n); got != want {
+			t.Errorf("after %d times %v, want %v", n, got, want)
+		}
+	}
+}

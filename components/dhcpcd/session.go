@@ -110,12 +110,17 @@ func (l *lease6) conf() *config {
 	return &l.config
 }
 
-// Routers are asked some times; one that is there says something by itself
-// sooner or later.
+// Routers answer in half a second (RFC 4861 section 6.2.6), and so nothing waits
+// for one that does not after it was asked so often. Then it is asked less and
+// less often (RFC 7559).
 const (
-	asking   = 3
+	asking   = 2
 	askAgain = time.Second
+	askMost  = time.Hour
 )
+
+// askPause is the time between the last and the next of n times.
+func askPause(n int) time.Duration { return min(askAgain<<max(min(n, 20)-asking, 0), askMost) }
 
 // run6 does what routers say.
 func (s session) run6(ctx context.Context) error {
@@ -141,16 +146,16 @@ func (s session) run6(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-timer.C:
-			switch {
-			case last != nil:
-			case asked == asking:
-				s.tell(event{index: s.index, family: v6, settled: true})
-			default:
-				if err := ask(); err == nil { // else the interface's own address may not be ready
-					asked++
-				}
-				timer.Reset(askAgain)
+			if last != nil {
+				continue
 			}
+			if asked == asking {
+				s.tell(event{index: s.index, family: v6, settled: true})
+			}
+			if ask() == nil { // else the interface's own address may not be ready
+				asked++
+			}
+			timer.Reset(askPause(asked))
 		case a, more := <-adverts:
 			if !more {
 				return errors.New("routers cannot be heard any more")
