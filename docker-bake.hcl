@@ -16,7 +16,8 @@ group "default" {
 group "components" {
   targets = [
     "bootblobs", "busybox", "containerd", "hello", "init", "kernel", "kernel-generic", "redis", "runc",
-    "ca-certificates", "dm-crypt", "format", "metadata", "modprobe", "mount", "poweroff", "swap", "sysctl",
+    "ca-certificates", "dhcpcd", "dm-crypt", "format", "ip", "metadata", "modprobe", "mount", "ntp", "poweroff", "swap",
+    "sysctl",
   ]
 }
 
@@ -61,7 +62,7 @@ target "guest" {
   name       = guest
   matrix = { guest = [
     "hello", "init",
-    "dm-crypt", "format", "metadata", "modprobe", "mount", "poweroff", "swap", "sysctl",
+    "dhcpcd", "dm-crypt", "format", "ip", "metadata", "modprobe", "mount", "ntp", "poweroff", "swap", "sysctl",
   ] }
   inherits   = ["_common"]
   context    = "components"

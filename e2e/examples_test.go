@@ -28,6 +28,7 @@ var examples = map[string]struct {
 	"arch":       {shows: "lkx: 1 service running"},
 	"getty":      {shows: "/ # "},
 	"production": {shows: "lkx: 2 services running"}, // and TestProduction, always
+	"cloud":      {shows: "metadata: none"},
 }
 
 // TestExamples builds every example, and boots them.

@@ -18,7 +18,7 @@ done
 
 all=(
   lkx bootblobs busybox containerd hello init kernel kernel-generic redis runc
-  ca-certificates dm-crypt format metadata modprobe mount poweroff swap sysctl
+  ca-certificates dhcpcd dm-crypt format ip metadata modprobe mount ntp poweroff swap sysctl
 )
 targets=("$@")
 [ $# -gt 0 ] || targets=("${all[@]}")
