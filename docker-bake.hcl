@@ -17,6 +17,7 @@ group "components" {
   targets = [
     "bootblobs", "busybox", "containerd", "hello", "init", "kernel", "kernel-generic", "redis", "runc",
     "ca-certificates", "dm-crypt", "format", "metadata", "modprobe", "mount", "poweroff", "swap", "sysctl",
+    "getty", "metrics", "nginx", "sshd", "sshd-debug",
   ]
 }
 
@@ -56,12 +57,25 @@ target "kernel-generic" {
   tags = ["${REGISTRY}/kernel-generic:${VERSION}"]
 }
 
+# The same ssh server with a shell.
+target "sshd-debug" {
+  inherits   = ["_common"]
+  context    = "components"
+  dockerfile = "sshd/Dockerfile"
+  args = {
+    SOURCE_DATE_EPOCH = "0"
+    VARIANT           = "debug"
+  }
+  tags = ["${REGISTRY}/sshd-debug:${VERSION}"]
+}
+
 # Components written in Go share one module.
 target "guest" {
   name       = guest
   matrix = { guest = [
     "hello", "init",
     "dm-crypt", "format", "metadata", "modprobe", "mount", "poweroff", "swap", "sysctl",
+    "getty", "metrics", "nginx", "sshd",
   ] }
   inherits   = ["_common"]
   context    = "components"
