@@ -111,8 +111,12 @@ func (l line) login(ctx context.Context, insecure bool) error {
 		return err
 	}
 	defer tty.Close()
-	fd := int(tty.Fd()) // blocking from now on
-	if err := reset(fd, l.speed); err != nil {
+	fd := int(tty.Fd())
+	err = unix.SetNonblock(fd, false) // a login waits for what is typed
+	if err == nil {
+		err = reset(fd, l.speed)
+	}
+	if err != nil {
 		return fmt.Errorf("setting the terminal: %w", err)
 	}
 	if _, err := fmt.Fprint(tty, banner(l.name, insecure)); err != nil {

@@ -34,6 +34,9 @@ var settings = []string{
 	"AllowUsers=root", "PermitRootLogin=prohibit-password",
 	"PasswordAuthentication=no", "KbdInteractiveAuthentication=no", "UsePAM=no",
 	"AllowAgentForwarding=no", "AllowTcpForwarding=no", "AllowStreamLocalForwarding=no", "PermitTunnel=no", "X11Forwarding=no",
+	// The root of a system in memory has the mode of /tmp, which sshd minds;
+	// what is in it cannot be written all the same.
+	"StrictModes=no",
 	"PermitUserRC=no", "PrintMotd=no", "PrintLastLog=no", "PidFile=none",
 }
 
@@ -47,13 +50,27 @@ func serve(args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(privsep, 0o755); err != nil {
+	if err := prepare(privsep); err != nil {
 		return fmt.Errorf("making sshd's directory: %w", err)
 	}
 	if !anyKey(keyFiles) {
 		fmt.Fprintln(os.Stderr, "sshd: nobody can log in yet: there is no key in", strings.Join(keyFiles, ", "))
 	}
 	return become(sshd, command(shell, rest, keys)...)
+}
+
+// prepare makes sshd's directory, with the files in which it notes who is logged
+// in: the image has links to them where it looks.
+func prepare(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	for _, name := range []string{"utmp", "lastlog"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // parse takes -login from the arguments; the rest is for sshd.
