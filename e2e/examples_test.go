@@ -26,7 +26,9 @@ var examples = map[string]struct {
 	"swap":      {shows: "swap: on: /var/lib/data/swap"},
 	"logging":   {shows: "all is well"},
 	"arch":      {shows: "lkx: 1 service running"},
-	"getty":     {shows: "/ # "},
+	"getty":     {shows: ":~# "},
+	"nginx":     {shows: "lkx: 2 services running"},
+	"sshd":      {shows: "new host key: 256 SHA256:"},
 }
 
 // TestExamples builds every example, and boots them.
@@ -61,7 +63,7 @@ func disks(t *testing.T, name string) []string {
 	switch name {
 	case "metadata":
 		return []string{"--data", write(t, "settings.json", `{"site": {"entries": {"motd": {"content": "from-the-disk\n"}}}}`)}
-	case "disk", "encrypted", "swap":
+	case "disk", "encrypted", "sshd", "swap":
 		return []string{"--disk", blank(t, "512M")}
 	}
 	return nil

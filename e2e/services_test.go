@@ -25,7 +25,7 @@ func servicesManifest(key string) string {
 		"    capabilities: [CAP_NET_ADMIN]\n" +
 		onboot("metadata", "metadata", "/usr/bin/metadata") +
 		onboot("format", "format", "/usr/bin/format") +
-		onboot("mount", "mount", "/usr/bin/mountie", "LABEL=data", "/var/lib/data") + `
+		onboot("mount", "mount", "/usr/bin/mountie", "-owner", "999:999", "LABEL=data", "/var/lib/data") + `
 services:
   - name: sshd
     image: ghcr.io/lkx-os/sshd:0.1
@@ -42,6 +42,7 @@ services:
     binds: ["/etc/site:/usr/share/nginx/html:ro"]
   - name: redis
     image: ghcr.io/lkx-os/redis:0.1
+    binds: ["/var/lib/data:/data"]
   - name: metrics
     image: ghcr.io/lkx-os/metrics:0.1
   - name: getty
@@ -231,9 +232,9 @@ func webAndRedis(t *testing.T, at map[string]string) {
 	}
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(time.Minute))
-	want := "+PONG\r\n+OK\r\n$5\r\nvalue\r\n"
+	want := "+PONG\r\n+OK\r\n$5\r\nvalue\r\n+OK\r\n" // the last is of a write to the disk
 	got := make([]byte, len(want))
-	if _, err := io.WriteString(conn, "PING\r\nSET key value\r\nGET key\r\n"); err != nil {
+	if _, err := io.WriteString(conn, "PING\r\nSET key value\r\nGET key\r\nSAVE\r\n"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := io.ReadFull(conn, got); err != nil || string(got) != want {

@@ -53,6 +53,10 @@ func serve(args []string) error {
 	if err := prepare(privsep); err != nil {
 		return fmt.Errorf("making sshd's directory: %w", err)
 	}
+	// Where lkxctl looks for what it controls, unless the manifest binds that.
+	if err := os.Symlink("/host/run/lkx", "/run/lkx"); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
 	if !anyKey(keyFiles) {
 		fmt.Fprintln(os.Stderr, "sshd: nobody can log in yet: there is no key in", strings.Join(keyFiles, ", "))
 	}
