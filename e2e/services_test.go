@@ -193,15 +193,10 @@ func (s sshClient) isolation() {
 		"redis-server":  "0000000000000000",
 		"/usr/bin/metr": "0000000000000000",
 	} {
-		out := s.ok("2222", "manifest", `p=$(pgrep -o -f "^`+name+`") && cat /proc/$p/status && grep " / / " /proc/$p/mountinfo`)
-		contains(s.t, out, "CapBnd:\t"+caps, "NoNewPrivs:\t1", "Seccomp:\t2")
-		for _, bad := range []string{"Uid:\t0", "CapEff:\t0000003f"} {
-			if strings.Contains(out, bad) {
-				s.t.Errorf("%s: %s in\n%s", name, bad, out)
-			}
-		}
-		if mount := s.ok("2222", "manifest", `p=$(pgrep -o -f "^`+name+`") && touch /proc/$p/root/x || echo refused`); !strings.Contains(mount, "Read-only file system") {
-			s.t.Errorf("the root of %s can be written: %s", name, mount)
+		out := s.ok("2222", "manifest", `p=$(pgrep -o -f "^`+name+`") && cat /proc/$p/status; touch /proc/$p/root/x || true`)
+		contains(s.t, out, "CapBnd:\t"+caps, "NoNewPrivs:\t1", "Seccomp:\t2", "Read-only file system")
+		if strings.Contains(out, "Uid:\t0") {
+			s.t.Errorf("%s is root:\n%s", name, out)
 		}
 	}
 }
@@ -254,7 +249,7 @@ func restartShows(t *testing.T, s sshClient, at map[string]string) {
 		`node_filesystem_size_bytes{device="/dev/vda1",fstype="ext4",mountpoint="/var/lib/data"} `,
 		`node_network_up{device="eth0"} 1`, `node_disk_written_bytes_total{device="vda"} `, "node_pressure_memory_stalled_seconds_total ",
 	)
-	if strings.Contains(page, "node_scrape_collector_success{") && strings.Contains(page, "\"} 0\nnode_scrape_collector") {
+	if regexp.MustCompile(`node_scrape_collector_success\{.*\} 0`).MatchString(page) {
 		t.Errorf("something could not be read:\n%s", page)
 	}
 	started := `container_start_time_seconds\{id="/services/redis",name="redis"\} (\S+)`
