@@ -88,6 +88,10 @@ func TestServices(t *testing.T) {
 	args = append(args, filepath.Join(dir, "services"))
 
 	c := startGuest(t, e, "lkx: 7 services running", args...)
+	for _, port := range []string{"22", "2222", "2223"} {
+		c.has("Server listening on :: port " + port + ".")
+	}
+	c.has("Ready to accept connections")
 	s := sshClient{t, dir, at}
 	hostKey := s.logins()
 	s.isolation()
@@ -101,6 +105,7 @@ func TestServices(t *testing.T) {
 		return
 	}
 	c = startGuest(t, e, "lkx: 7 services running", args...)
+	c.has("Server listening on :: port 22.")
 	if again := s.hostKey("22"); again != hostKey {
 		t.Errorf("the host key on the disk was %q, and is %q after a boot", hostKey, again)
 	}
@@ -189,11 +194,11 @@ func (s sshClient) logins() string {
 // isolation holds what the labels of the images promise.
 func (s sshClient) isolation() {
 	for name, caps := range map[string]string{
-		"nginx: master": "0000000000000400", // CAP_NET_BIND_SERVICE is bit 10 (capabilities(7))
-		"redis-server":  "0000000000000000",
-		"/usr/bin/metr": "0000000000000000",
+		"nginx":        "0000000000000400", // CAP_NET_BIND_SERVICE is bit 10 (capabilities(7))
+		"redis-server": "0000000000000000",
+		"metrics":      "0000000000000000",
 	} {
-		out := s.ok("2222", "manifest", `p=$(pgrep -o -f "^`+name+`") && cat /proc/$p/status; touch /proc/$p/root/x || true`)
+		out := s.ok("2222", "manifest", "p=$(pidof -s "+name+`) && cat /proc/$p/status; touch /proc/$p/root/x || true`)
 		contains(s.t, out, "CapBnd:\t"+caps, "NoNewPrivs:\t1", "Seccomp:\t2", "Read-only file system")
 		if strings.Contains(out, "Uid:\t0") {
 			s.t.Errorf("%s is root:\n%s", name, out)
@@ -201,12 +206,15 @@ func (s sshClient) isolation() {
 	}
 }
 
-// fetch is the body of a page.
+// fetch is the body of a page. Its server may still be starting.
 func fetch(t *testing.T, url string) string {
 	t.Helper()
 	resp, err := (&http.Client{Timeout: time.Minute}).Get(url)
-	if err != nil {
-		t.Fatal(err)
+	for end := time.Now().Add(time.Minute); err != nil; resp, err = http.Get(url) {
+		if time.Now().After(end) {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
@@ -374,6 +382,15 @@ func (c *console) await(want, otherwise string) bool {
 			c.t.Fatalf("no %q on the console:\n%s", want, text)
 		}
 	}
+}
+
+// has waits until the guest has shown want at some time.
+func (c *console) has(want string) {
+	c.t.Helper()
+	seen := c.seen
+	c.seen = 0
+	c.await(want, "")
+	c.seen = seen
 }
 
 func (c *console) expect(want string) {
