@@ -31,8 +31,21 @@ services:
     image: ghcr.io/lkx-os/sshd:0.1
     binds.add: ["/var/lib/data/ssh:/etc/ssh"]
     runtime: {mkdir: ["/var/lib/data/ssh"]}
-  - name: fingerprint
+  - name: fingerprint # with what LinuxKit's label says
     image: ghcr.io/lkx-os/sshd:0.1
+    readonly: false
+    pid: host
+    capabilities: [all]
+    binds:
+      - /root/.ssh:/root/.ssh
+      - /etc/resolv.conf:/etc/resolv.conf
+      - /run:/run
+      - /tmp:/tmp
+      - /etc:/hostroot/etc
+      - /containers:/containers
+      - /var/log:/var/log
+      - /dev:/dev
+      - /sys:/sys
     command: [/usr/bin/lkx-sshd, -login, "/usr/bin/ssh-keygen -l -f /etc/ssh/ssh_host_ed25519_key.pub", -p, "2223"]
   - name: shell
     image: ghcr.io/lkx-os/sshd-debug:0.1
