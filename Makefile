@@ -47,6 +47,10 @@ images: .build/images/index.json ## Build the frontend and the component images 
 	@hack/daemon.sh start
 	@hack/images.sh
 
+.PHONY: sizes
+sizes: images ## Write the sizes of the images into docs/components.md
+	@go run ./internal/sizes .build/images docs/components.md
+
 .PHONY: push
 push: images ## Push them to a registry: make push TO=ghcr.io/me
 	@hack/push.sh "$(TO)"

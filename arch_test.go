@@ -22,6 +22,7 @@ var arrows = []struct{ pkg, may string }{
 	{"internal/judge", ""},
 	{"internal/sparse", ""},
 	{"internal/schemagen", ""},
+	{"internal/sizes", ""},
 	{"tree", ""},
 	{"tree/treetest", "tree"},
 	{"runner", ""},

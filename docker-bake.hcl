@@ -18,6 +18,7 @@ group "components" {
     "bootblobs", "busybox", "containerd", "hello", "init", "kernel", "kernel-generic", "redis", "runc",
     "ca-certificates", "dhcpcd", "dm-crypt", "format", "ip", "metadata", "modprobe", "mount", "ntp", "poweroff", "swap",
     "sysctl",
+    "getty", "metrics", "nginx", "sshd", "sshd-debug",
   ]
 }
 
@@ -57,12 +58,25 @@ target "kernel-generic" {
   tags = ["${REGISTRY}/kernel-generic:${VERSION}"]
 }
 
+# The same ssh server with a shell.
+target "sshd-debug" {
+  inherits   = ["_common"]
+  context    = "components"
+  dockerfile = "sshd/Dockerfile"
+  args = {
+    SOURCE_DATE_EPOCH = "0"
+    VARIANT           = "debug"
+  }
+  tags = ["${REGISTRY}/sshd-debug:${VERSION}"]
+}
+
 # Components written in Go share one module.
 target "guest" {
   name       = guest
   matrix = { guest = [
     "hello", "init",
     "dhcpcd", "dm-crypt", "format", "ip", "metadata", "modprobe", "mount", "ntp", "poweroff", "swap", "sysctl",
+    "getty", "metrics", "nginx", "sshd",
   ] }
   inherits   = ["_common"]
   context    = "components"

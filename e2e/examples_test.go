@@ -26,9 +26,11 @@ var examples = map[string]struct {
 	"swap":       {shows: "swap: on: /var/lib/data/swap"},
 	"logging":    {shows: "all is well"},
 	"arch":       {shows: "lkx: 1 service running"},
-	"getty":      {shows: "/ # "},
+	"getty":      {shows: ":~# "},
 	"production": {shows: "lkx: 2 services running"}, // and TestProduction, always
 	"cloud":      {shows: "metadata: none"},
+	"nginx":      {shows: "lkx: 2 services running"},
+	"sshd":       {shows: "new host key: 256 SHA256:"},
 }
 
 // TestExamples builds every example, and boots them.
@@ -63,7 +65,7 @@ func disks(t *testing.T, name string) []string {
 	switch name {
 	case "metadata":
 		return []string{"--data", write(t, "settings.json", `{"site": {"entries": {"motd": {"content": "from-the-disk\n"}}}}`)}
-	case "disk", "encrypted", "swap", "production":
+	case "disk", "encrypted", "production", "sshd", "swap":
 		return []string{"--disk", blank(t, "512M")}
 	}
 	return nil

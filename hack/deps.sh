@@ -4,7 +4,7 @@
 . "$(dirname "$0")/lib.sh"
 
 demo=(ca-certificates curl git mmdebstrap qemu-system-x86 runc)
-test=("${demo[@]}" binutils cpio dosfstools erofs-utils fdisk gdisk libarchive-tools libxml2-utils mtools ovmf qemu-efi-aarch64 qemu-system-arm qemu-utils skopeo squashfs-tools xorriso)
+test=("${demo[@]}" binutils cpio dosfstools erofs-utils fdisk gdisk libarchive-tools libxml2-utils mtools openssh-client ovmf qemu-efi-aarch64 qemu-system-arm qemu-utils skopeo squashfs-tools xorriso)
 case ${1:-demo} in
   demo) want=("${demo[@]}") ;;
   test) want=("${test[@]}") ;;

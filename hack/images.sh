@@ -19,6 +19,7 @@ done
 all=(
   lkx bootblobs busybox containerd hello init kernel kernel-generic redis runc
   ca-certificates dhcpcd dm-crypt format ip metadata modprobe mount ntp poweroff swap sysctl
+  getty metrics nginx sshd sshd-debug
 )
 targets=("$@")
 [ $# -gt 0 ] || targets=("${all[@]}")

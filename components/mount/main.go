@@ -28,8 +28,12 @@ type options struct {
 	fsType  string // "" for what is found
 	options string // of mount(8), with commas
 	check   bool
+	owner   *owner // nil leaves DIRECTORY whose it is
 	timeout time.Duration
 }
+
+// owner is whom a directory belongs to.
+type owner struct{ uid, gid int }
 
 func main() {
 	o, err := parse(os.Args[1:])
@@ -63,6 +67,15 @@ func parse(args []string) (options, error) {
 	f.StringVar(&o.fsType, "type", "", "its `type` (default: found out)")
 	f.StringVar(&o.options, "options", "", "mount `options`, with commas between")
 	f.BoolVar(&o.check, "fsck", true, "check ext4 first, and repair what is safe to repair")
+	f.Func("owner", "whom DIRECTORY belongs to, as `UID:GID`", func(value string) error {
+		var u, g uint32
+		var rest string
+		if n, _ := fmt.Sscanf(value, "%d:%d%s", &u, &g, &rest); n != 2 {
+			return errors.New("want two numbers, such as 999:999")
+		}
+		o.owner = &owner{int(u), int(g)}
+		return nil
+	})
 	f.DurationVar(&o.timeout, "timeout", 10*time.Second, "how long the device is waited for")
 	f.BoolVar(&tool.Verbose, "verbose", false, "show what is run")
 	if err := f.Parse(args); err != nil {
@@ -111,6 +124,11 @@ func run(o options) error {
 	}
 	if err := (mnt.Mount{Source: f.Path, Destination: o.dir, Type: fsType, Options: list}).Do(); err != nil {
 		return fmt.Errorf("%w; it is %s", err, f)
+	}
+	if o.owner != nil {
+		if err := os.Chown(o.dir, o.owner.uid, o.owner.gid); err != nil {
+			return err
+		}
 	}
 	fmt.Printf("mount: %s is on %s\n", f, o.dir)
 	return nil

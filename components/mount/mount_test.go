@@ -18,10 +18,17 @@ func TestParse(t *testing.T) {
 			t.Errorf("%q: got %q on %q, %v", c.args, o.device, o.dir, err)
 		}
 	}
-	for _, args := range [][]string{nil, {"var"}, {"-label", "a", "-uuid", "b", "/var"}, {"-label", "a", "/dev/sda1", "/var"}, {"sda1", "/var"}} {
+	for _, args := range [][]string{nil, {"var"}, {"-label", "a", "-uuid", "b", "/var"}, {"-label", "a", "/dev/sda1", "/var"}, {"sda1", "/var"}, {"-owner", "999", "/var"}, {"-owner", "1:2x", "/var"}, {"-owner", "a:b", "/var"}} {
 		if o, err := parse(args); err == nil {
 			t.Errorf("%q is taken as %+v", args, o)
 		}
+	}
+}
+
+func TestOwner(t *testing.T) {
+	o, err := parse([]string{"-owner", "999:1", "/var/a"})
+	if err != nil || o.owner == nil || *o.owner != (owner{999, 1}) {
+		t.Errorf("%+v, %v", o.owner, err)
 	}
 }
 
