@@ -151,6 +151,15 @@ func (b *Bundle) patch(text []byte, cgroup, helper string) ([]byte, error) {
 	return json.Marshal(spec)
 }
 
+// CgroupOf is the cgroup that a spec names, "" for none.
+func CgroupOf(spec []byte) string {
+	var s struct {
+		Linux struct{ CgroupsPath string }
+	}
+	_ = json.Unmarshal(spec, &s) // what the runtime will refuse has none
+	return s.Linux.CgroupsPath
+}
+
 // Process is how the container's process is described, for another one that is
 // to run args in the container: without a terminal, otherwise the same.
 func (b *Bundle) Process(args []string) ([]byte, error) {

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"context"
+	"io"
+	"log"
+	"net"
+	"os"
+	"os/exec"
+
+	"github.com/lkx-os/lkx/components/init/internal/control"
+	"github.com/lkx-os/lkx/components/init/internal/power"
+	"github.com/lkx-os/lkx/components/init/internal/service"
+	"github.com/lkx-os/lkx/components/init/internal/vsock"
+	"github.com/lkx-os/lkx/components/internal/bundle"
+	"github.com/lkx-os/lkx/components/internal/logs"
+	"github.com/lkx-os/lkx/components/internal/memlog"
+)
+
+// version is that of the component images.
+const version = "0.1"
+
+// ownLog is the log of what this program says.
+const ownLog = logDir + "/lkx.log"
+
+// queries are the sockets at which logs can be read: where LinuxKit's programs
+// look, and one in a directory that can be bound into a container without more.
+var queries = []string{memlog.QuerySocket, "/run/log/memlogdq.sock"}
+
+// stage is a part of the system's life: what this process is there for.
+type stage struct {
+	options
+	name   string
+	log    *log.Logger
+	keeper logs.Keeper
+	own    io.Closer
+	life   context.Context // of what serves others
+	end    context.CancelFunc
+}
+
+// newStage begins a stage. From then on what logger says is kept, too.
+func newStage(name string, logger *log.Logger, o options) *stage {
+	t := &stage{options: o, name: name, log: logger}
+	t.life, t.end = context.WithCancel(context.Background())
+	t.keeper.Hub = &memlog.Hub{}
+	if _, err := os.Stat(memlog.ExternalSocket); err == nil {
+		t.keeper.External = memlog.ExternalSocket
+	}
+	own := t.keeper.Open(logs.Source{Path: ownLog, Name: "lkx"})
+	t.own = own
+	logger.SetOutput(io.MultiWriter(os.Stderr, own))
+	if name != "onboot" {
+		t.earlier("onboot")
+	}
+	if name == "onshutdown" {
+		t.services()
+	}
+	return t
+}
+
+// earlier shows what the containers of an earlier stage said.
+func (t *stage) earlier(kind string) {
+	list, _ := bundle.List(containers + kind) // that stage has told of faults
+	for _, b := range list {
+		t.keeper.Load(onbootLogs+"/"+b.Name+".log", kind+"."+b.Name)
+	}
+}
+
+// services shows what services and containerd said.
+func (t *stage) services() {
+	list, _ := bundle.List(containers + "services")
+	for _, b := range list {
+		for _, name := range []string{b.Name, b.Name + ".out"} {
+			t.keeper.Load(logDir+"/"+name+".log", name)
+		}
+	}
+	t.keeper.Load(logDir+"/containerd.log", "containerd")
+}
+
+func (t *stage) close() {
+	t.end()
+	t.log.SetOutput(os.Stderr)
+	t.own.Close()
+}
+
+// serve lets others look at the system and change it, until the stage ends. What
+// is amiss about that is said, and no reason not to go on.
+func (t *stage) serve(ctx context.Context, services *service.Group) {
+	s := &control.Server{
+		Stage: t.name, Version: version, State: state, Bundles: containers, Hub: t.keeper.Hub, Log: t.log,
+		Timeout: t.stopTimeout + service.Patience, Power: power.Ask,
+	}
+	if services != nil {
+		s.Ask = services
+	}
+	if l, err := control.Listen(control.Socket); err != nil {
+		t.log.Print(err)
+	} else {
+		go s.Serve(t.life, l)
+	}
+	if t.keeper.External == "" {
+		for _, path := range queries {
+			if l, err := control.Listen(path); err != nil {
+				t.log.Print(err)
+			} else {
+				go t.keeper.Hub.Serve(t.life, l)
+			}
+		}
+	}
+	if t.vsock > 0 {
+		go func() {
+			if l, err := t.listenVsock(ctx); err != nil {
+				t.log.Print(err)
+			} else {
+				s.Serve(t.life, l)
+			}
+		}()
+	}
+}
+
+// listenVsock listens for the host. The module for connections of the system
+// with itself may be missing; that for the host comes with its device.
+func (t *stage) listenVsock(ctx context.Context) (net.Listener, error) {
+	for _, module := range []string{"vsock", "vsock_loopback"} {
+		if err := exec.CommandContext(ctx, "/sbin/modprobe", module).Run(); err != nil {
+			t.log.Printf("loading the module %s: %v", module, err)
+		}
+	}
+	return vsock.Listen(t.vsock)
+}
