@@ -15,7 +15,7 @@ group "default" {
 
 group "components" {
   targets = [
-    "bootblobs", "busybox", "containerd", "hello", "init", "kernel", "kernel-generic", "redis", "runc",
+    "bootblobs", "busybox", "containerd", "hello", "init", "kernel", "kernel-generic", "logwrite", "redis", "runc",
     "ca-certificates", "dm-crypt", "format", "metadata", "modprobe", "mount", "poweroff", "swap", "sysctl",
   ]
 }
@@ -60,7 +60,7 @@ target "kernel-generic" {
 target "guest" {
   name       = guest
   matrix = { guest = [
-    "hello", "init",
+    "hello", "init", "logwrite",
     "dm-crypt", "format", "metadata", "modprobe", "mount", "poweroff", "swap", "sysctl",
   ] }
   inherits   = ["_common"]

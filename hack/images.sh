@@ -17,7 +17,7 @@ for name in GOPROXY GOSUMDB; do
 done
 
 all=(
-  lkx bootblobs busybox containerd hello init kernel kernel-generic redis runc
+  lkx bootblobs busybox containerd hello init kernel kernel-generic logwrite redis runc
   ca-certificates dm-crypt format metadata modprobe mount poweroff swap sysctl
 )
 targets=("$@")
