@@ -21,6 +21,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -91,7 +92,8 @@ type options struct {
 	console     bool          // services speak on the console too
 	debug       bool          // of the container runtime
 	stopTimeout time.Duration // between SIGTERM and SIGKILL
-	vsock       uint32        // port to be controlled on; 0 for none
+	vsock       uint32        // port to be controlled on by the host; 0 for none
+	vsockLocal  bool          // and by all programs of this system
 
 	onbootTimeout, onshutdownTimeout time.Duration // of each container; 0 for none
 }
@@ -116,11 +118,13 @@ func parseOptions(args cmdline.Args) (options, error) {
 	o.onbootTimeout, errs[1] = args.Duration("lkx.onboot-timeout", 0)
 	o.onshutdownTimeout, errs[2] = args.Duration("lkx.onshutdown-timeout", 0)
 	if text := args.Get("lkx.vsock"); text != "" {
-		port, err := strconv.ParseUint(text, 10, 32)
-		if err != nil || port == 0 {
-			errs[3] = fmt.Errorf("lkx.vsock=%s is not a port such as 1024; not listening", text)
+		number, rest, more := strings.Cut(text, ",")
+		port, err := strconv.ParseUint(number, 10, 32)
+		if err != nil || port == 0 || more && rest != "local" {
+			errs[3] = fmt.Errorf("lkx.vsock=%s is neither PORT nor PORT,local; not listening", text)
+		} else {
+			o.vsock, o.vsockLocal = uint32(port), more
 		}
-		o.vsock = uint32(port)
 	}
 	return o, errors.Join(errs[:]...)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log"
 	"net"
@@ -118,13 +119,22 @@ func (t *stage) serve(ctx context.Context, services *service.Group) {
 	}
 }
 
-// listenVsock listens for the host. The module for connections of the system
-// with itself may be missing; that for the host comes with its device.
+// listenVsock listens for the host, to which the driver of a device leads that
+// is loaded as others are. Connections of this system with itself take a module.
 func (t *stage) listenVsock(ctx context.Context) (net.Listener, error) {
-	for _, module := range []string{"vsock", "vsock_loopback"} {
+	modules := []string{"vsock"}
+	if t.vsockLocal {
+		modules = append(modules, "vsock_loopback")
+	}
+	for _, module := range modules {
 		if err := exec.CommandContext(ctx, "/sbin/modprobe", module).Run(); err != nil {
-			t.log.Printf("loading the module %s: %v", module, err)
+			return nil, fmt.Errorf("loading the module %s: %w", module, err)
 		}
 	}
-	return vsock.Listen(t.vsock)
+	l, err := vsock.Listen(t.vsock)
+	if err != nil {
+		return nil, err
+	}
+	l.Local = t.vsockLocal
+	return l, nil
 }

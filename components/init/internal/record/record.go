@@ -18,7 +18,7 @@ type State string
 
 // The states.
 const (
-	Waiting  State = "waiting"  // to be started
+	Waiting  State = "waiting"  // to be started, or at the end, stopped with the system
 	Starting State = "starting" // its first, or another run
 	Running  State = "running"
 	Pausing  State = "pausing"  // before it is started again

@@ -51,6 +51,7 @@ func (d *Daemon) Run(ctx context.Context) {
 		f.Close()
 	}
 	pause := backoff.Backoff{Restarts: d.Note.Get().Restarts}
+	defer d.set(func(r *record.Record) { r.State, r.Ready, r.PID = record.Waiting, false, 0 })
 	for {
 		d.set(func(r *record.Record) { r.State = record.Starting })
 		started := time.Now()

@@ -144,8 +144,10 @@ func (s *service) once(ctx context.Context, up func(error)) (ran bool, err error
 	up(nil)
 	err = s.attend(ctx, t)
 	s.set(func(r *record.Record) {
-		r.PID, r.Ready, r.Health, r.Took = 0, false, "", uptime.Now()-r.Since
-		r.LastExit = exit(err)
+		if r.State == record.Running { // and not being stopped
+			r.State, r.Took = record.Waiting, uptime.Now()-r.Since
+		}
+		r.PID, r.Ready, r.Health, r.LastExit = 0, false, "", exit(err)
 	})
 	return true, err
 }

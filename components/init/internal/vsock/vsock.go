@@ -25,8 +25,12 @@ const (
 	Local = unix.VMADDR_CID_LOCAL
 )
 
-// Listener takes connections from the host, and from this machine itself.
+// Listener takes connections from the host.
 type Listener struct {
+	// Local is to take those from this machine itself, too. Any of its programs
+	// can make them, in whatever container.
+	Local bool
+
 	file *os.File
 	raw  syscallConn
 	addr Addr
@@ -61,14 +65,14 @@ func Listen(port uint32) (*Listener, error) {
 		file.Close()
 		return nil, fmt.Errorf("listening on vsock port %d: %w", port, err)
 	}
-	return &Listener{file, raw, addr}, nil
+	return &Listener{file: file, raw: raw, addr: addr}, nil
 }
 
 func socket(flags int) (int, error) {
 	return unix.Socket(unix.AF_VSOCK, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|flags, 0)
 }
 
-// Accept implements [net.Listener]. Connections from other machines are closed.
+// Accept implements [net.Listener]. Connections from elsewhere are closed.
 func (l *Listener) Accept() (net.Conn, error) {
 	for {
 		fd, peer, err := l.accept()
@@ -76,7 +80,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 			return nil, fmt.Errorf("accepting on %v: %w", l.addr, err)
 		}
 		c := &conn{os.NewFile(uintptr(fd), peer.String()), l.addr, peer}
-		if peer.CID == Host || peer.CID == Local {
+		if peer.CID == Host || l.Local && peer.CID == Local {
 			return c, nil
 		}
 		c.Close()

@@ -20,6 +20,7 @@ func TestLoopback(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
+	l.Local = true
 	name, err := unix.Getsockname(int(l.file.Fd()))
 	if err != nil {
 		t.Fatal(err)
