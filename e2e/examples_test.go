@@ -24,7 +24,7 @@ var examples = map[string]struct {
 	"encrypted": {shows: "on /var/lib/secret"},
 	"metadata":  {shows: "[uses] from-the-disk"},
 	"swap":      {shows: "swap: on: /var/lib/data/swap"},
-	"logging":   {shows: "talker.out"},
+	"logging":   {shows: "Z talker.out "},
 	"arch":      {shows: "lkx: 1 service running"},
 	"getty":     {shows: "/ # "},
 }
