@@ -15,7 +15,7 @@ group "default" {
 
 group "components" {
   targets = [
-    "bootblobs", "busybox", "containerd", "hello", "init", "kernel", "kernel-generic", "redis", "runc",
+    "bootblobs", "busybox", "containerd", "hello", "init", "kernel", "kernel-generic", "logwrite", "redis", "runc",
     "ca-certificates", "dhcpcd", "dm-crypt", "format", "ip", "metadata", "modprobe", "mount", "ntp", "poweroff", "swap",
     "sysctl",
     "getty", "metrics", "nginx", "sshd", "sshd-debug",
@@ -74,7 +74,7 @@ target "sshd-debug" {
 target "guest" {
   name       = guest
   matrix = { guest = [
-    "hello", "init",
+    "hello", "init", "logwrite",
     "dhcpcd", "dm-crypt", "format", "ip", "metadata", "modprobe", "mount", "ntp", "poweroff", "swap", "sysctl",
     "getty", "metrics", "nginx", "sshd",
   ] }

@@ -24,7 +24,7 @@ var examples = map[string]struct {
 	"encrypted":  {shows: "on /var/lib/secret"},
 	"metadata":   {shows: "[uses] from-the-disk"},
 	"swap":       {shows: "swap: on: /var/lib/data/swap"},
-	"logging":    {shows: "all is well"},
+	"logging":    {shows: "Z talker.out "},
 	"arch":       {shows: "lkx: 1 service running"},
 	"getty":      {shows: ":~# "},
 	"production": {shows: "lkx: 2 services running"}, // and TestProduction, always

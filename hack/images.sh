@@ -17,7 +17,7 @@ for name in GOPROXY GOSUMDB; do
 done
 
 all=(
-  lkx bootblobs busybox containerd hello init kernel kernel-generic redis runc
+  lkx bootblobs busybox containerd hello init kernel kernel-generic logwrite redis runc
   ca-certificates dhcpcd dm-crypt format ip metadata modprobe mount ntp poweroff swap sysctl
   getty metrics nginx sshd sshd-debug
 )

@@ -154,9 +154,8 @@ func (b *Bundle) patch(text []byte, cgroup, helper string) ([]byte, error) {
 
 // Settings are what config.json says that matters outside of the container.
 type Settings struct {
-	Cgroup   string // that it names itself, "" for none
-	Memory   int64  // limit of memory in bytes, 0 for none
-	UID, GID int    // that its user has outside
+	Memory   int64 // limit of memory in bytes, 0 for none
+	UID, GID int   // that its user has outside
 }
 
 // Settings reads config.json.
@@ -165,7 +164,6 @@ func (b *Bundle) Settings() (Settings, error) {
 	var spec struct {
 		Process struct{ User struct{ UID, GID uint32 } }
 		Linux   struct {
-			CgroupsPath              string
 			UIDMappings, GIDMappings []mapping
 			Resources                struct{ Memory struct{ Limit int64 } }
 		}
@@ -186,7 +184,16 @@ func (b *Bundle) Settings() (Settings, error) {
 		return int(id)
 	}
 	l, user := spec.Linux, spec.Process.User
-	return Settings{l.CgroupsPath, l.Resources.Memory.Limit, outside(l.UIDMappings, user.UID), outside(l.GIDMappings, user.GID)}, nil
+	return Settings{l.Resources.Memory.Limit, outside(l.UIDMappings, user.UID), outside(l.GIDMappings, user.GID)}, nil
+}
+
+// CgroupOf is the cgroup that a spec names, "" for none.
+func CgroupOf(spec []byte) string {
+	var s struct {
+		Linux struct{ CgroupsPath string }
+	}
+	_ = json.Unmarshal(spec, &s) // what the runtime will refuse has none
+	return s.Linux.CgroupsPath
 }
 
 // Process is how the container's process is described, for another one that is

@@ -193,9 +193,9 @@ func TestMkdir(t *testing.T) {
 
 func TestSettings(t *testing.T) {
 	dir := t.TempDir()
-	write(t, dir, "config.json", `{"linux": {"cgroupsPath": "/own", "resources": {"memory": {"limit": 1024}}}}`)
+	write(t, dir, "config.json", `{"linux": {"resources": {"memory": {"limit": 1024}}}}`)
 	got, err := (&Bundle{Dir: dir}).Settings()
-	if want := (Settings{Cgroup: "/own", Memory: 1024}); err != nil || got != want {
+	if want := (Settings{Memory: 1024}); err != nil || got != want {
 		t.Errorf("got %+v, %v, want %+v", got, err, want)
 	}
 }

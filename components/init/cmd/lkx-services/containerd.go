@@ -2,13 +2,14 @@ package main
 
 import (
 	"context"
-	"log"
 	"os"
 	"slices"
 	"strings"
 
 	"github.com/lkx-os/lkx/components/init/internal/gate"
+	"github.com/lkx-os/lkx/components/init/internal/record"
 	"github.com/lkx-os/lkx/components/init/internal/service"
+	"github.com/lkx-os/lkx/components/internal/logs"
 	"github.com/lkx-os/lkx/components/internal/mnt"
 )
 
@@ -20,30 +21,35 @@ var containerdDirs = []string{"/run/containerd", "/var/lib/containerd", "/var/lo
 // over containerd's directories, such as a disk on /var, it is started anew: it
 // has nothing to lose yet. It outlives ctx, for the services are stopped through
 // it, until stop.
-func containerd(ctx context.Context, logger *log.Logger) (stop func(), err error) {
+func (t *stage) containerd(ctx context.Context) (stop func(), err error) {
+	note, err := record.Open(state + "containerd")
+	if err != nil {
+		return func() {}, err
+	}
 	before, err := mnt.Points()
 	if err != nil {
 		return func() {}, err
 	}
-	stop = daemon(logger)
+	d := &service.Daemon{Log: t.log, Console: os.Stderr, Keeper: &logs.Keeper{Hub: t.keeper.Hub}, Note: note}
+	stop = start(d)
 	if !gate.Await(ctx) {
 		return stop, nil
 	}
 	after, err := mnt.Points()
 	if err == nil && !slices.Equal(touching(before, containerdDirs), touching(after, containerdDirs)) {
 		stop()
-		stop = daemon(logger)
+		stop = start(d)
 	}
 	return stop, err
 }
 
-// daemon runs containerd until stop.
-func daemon(logger *log.Logger) (stop func()) {
+// start runs containerd until stop.
+func start(d *service.Daemon) (stop func()) {
 	life, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		service.Daemon(life, logger, os.Stderr)
+		d.Run(life)
 	}()
 	return func() {
 		cancel()

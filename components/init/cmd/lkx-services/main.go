@@ -8,6 +8,8 @@
 // and the container runtime for a container that is about to start:
 //
 //	lkx-services hook BUNDLE
+//
+// Under the name lkxctl it is what people call to look at all that.
 package main
 
 import (
@@ -17,17 +19,20 @@ import (
 	"log"
 	"os"
 	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
-	"github.com/lkx-os/lkx/components/init/internal/gate"
+	"github.com/lkx-os/lkx/components/init/internal/lkxctl"
 	"github.com/lkx-os/lkx/components/init/internal/oneshot"
 	"github.com/lkx-os/lkx/components/init/internal/service"
 	"github.com/lkx-os/lkx/components/init/internal/space"
 	"github.com/lkx-os/lkx/components/internal/bundle"
 	"github.com/lkx-os/lkx/components/internal/cmdline"
-	"github.com/lkx-os/lkx/components/internal/uptime"
+	"github.com/lkx-os/lkx/components/internal/logs"
 )
 
 // Where things are. Those in /run last as long as the system runs.
@@ -44,9 +49,12 @@ const (
 var errSaid = errors.New("said already")
 
 func main() {
-	logger := log.New(os.Stderr, "lkx: ", 0)
-	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT)
 	defer stop()
+	if filepath.Base(os.Args[0]) == "lkxctl" {
+		os.Exit(lkxctl.Run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+	}
+	logger := log.New(os.Stderr, "lkx: ", 0)
 	err := command(ctx, logger, os.Args[1:])
 	if err != nil && !errors.Is(err, errSaid) {
 		logger.Print(err)
@@ -68,15 +76,11 @@ func command(ctx context.Context, logger *log.Logger, words []string) error {
 	if err != nil {
 		logger.Print(err) // the defaults do
 	}
-	if len(words) == 1 {
-		switch words[0] {
-		case "onboot":
-			return onboot(ctx, logger, o)
-		case "run":
-			return run(ctx, logger, o)
-		case "onshutdown":
-			return onshutdown(ctx, logger, o)
-		}
+	stages := map[string]func(context.Context, *stage) error{"onboot": onboot, "run": run, "onshutdown": onshutdown}
+	if len(words) == 1 && stages[words[0]] != nil {
+		t := newStage(words[0], logger, o)
+		defer t.close()
+		return stages[words[0]](ctx, t)
 	}
 	return fmt.Errorf("wants one of onboot, run, onshutdown, not %q", words)
 }
@@ -87,6 +91,10 @@ type options struct {
 	console     bool          // services speak on the console too
 	debug       bool          // of the container runtime
 	stopTimeout time.Duration // between SIGTERM and SIGKILL
+	vsock       uint32        // port to be controlled on by the host; 0 for none
+	vsockLocal  bool          // and by all programs of this system
+
+	onbootTimeout, onshutdownTimeout time.Duration // of each container; 0 for none
 }
 
 func readOptions() (options, error) {
@@ -99,23 +107,41 @@ func readOptions() (options, error) {
 }
 
 func parseOptions(args cmdline.Args) (options, error) {
-	timeout, err := args.Duration("lkx.stop-timeout", 10*time.Second)
-	return options{
-		onboot:      args.Get("lkx.onboot"),
-		console:     args.Get("lkx.log") == "console",
-		debug:       args.Get("linuxkit.runc_debug") == "1",
-		stopTimeout: timeout,
-	}, err
+	o := options{
+		onboot:  args.Get("lkx.onboot"),
+		console: args.Get("lkx.log") == "console",
+		debug:   args.Get("linuxkit.runc_debug") == "1",
+	}
+	var errs [4]error
+	o.stopTimeout, errs[0] = args.Duration("lkx.stop-timeout", 10*time.Second)
+	o.onbootTimeout, errs[1] = args.Duration("lkx.onboot-timeout", 0)
+	o.onshutdownTimeout, errs[2] = args.Duration("lkx.onshutdown-timeout", 0)
+	if text := args.Get("lkx.vsock"); text != "" {
+		number, rest, more := strings.Cut(text, ",")
+		port, err := strconv.ParseUint(number, 10, 32)
+		if err != nil || port == 0 || more && rest != "local" {
+			errs[3] = fmt.Errorf("lkx.vsock=%s is neither PORT nor PORT,local; not listening", text)
+		} else {
+			o.vsock, o.vsockLocal = uint32(port), more
+		}
+	}
+	return o, errors.Join(errs[:]...)
 }
 
-func (o options) runner(logger *log.Logger, stage string) *oneshot.Runner {
+// runner runs the containers of this stage.
+func (t *stage) runner(timeout time.Duration, list []*bundle.Bundle) *oneshot.Runner {
+	if err := os.MkdirAll(onbootLogs, 0o755); err != nil {
+		t.log.Print(err)
+	}
+	keeper := t.keeper
+	keeper.Limit = logs.Limit(onbootLogs, len(list))
 	return &oneshot.Runner{
-		Kind: stage, Log: logger, Console: os.Stderr, Logs: onbootLogs, Work: state + stage, Cgroup: cgroup + stage,
-		Helper: helper, StopTimeout: o.stopTimeout, Debug: o.debug,
+		Kind: t.name, Log: t.log, Console: os.Stderr, Logs: onbootLogs, Keeper: keeper, Work: state + t.name,
+		Cgroup: cgroup + t.name, Helper: helper, Timeout: timeout, StopTimeout: t.stopTimeout, Debug: t.debug,
 	}
 }
 
-func onboot(ctx context.Context, logger *log.Logger, o options) error {
+func onboot(ctx context.Context, t *stage) error {
 	list, err := bundle.List(containers + "onboot")
 	if err != nil {
 		return err
@@ -123,71 +149,63 @@ func onboot(ctx context.Context, logger *log.Logger, o options) error {
 	if err := os.Symlink(onbootLogs, logDir+"/onboot"); err != nil && !os.IsExist(err) {
 		return fmt.Errorf("linking the logs: %w", err)
 	}
-	lacks(logger, list, oneshot.Runtime, "runc") // they fail, and are treated as such
-	r := o.runner(logger, "onboot")
-	r.Continue = o.onboot == "continue"
+	t.begin()
+	t.serve(ctx, nil)
+	t.lacks(list, oneshot.Runtime, "runc") // they fail, and are treated as such
+	r := t.runner(t.onbootTimeout, list)
+	r.Continue = t.onboot == "continue"
 	failed, err := r.All(ctx, list)
 	switch {
 	case err != nil || failed == "" || ctx.Err() != nil:
 		return err
 	case r.Continue:
-		logger.Printf("onboot %s failed; going on, as lkx.onboot=continue says", failed)
+		t.log.Printf("onboot %s failed; going on, as lkx.onboot=continue says", failed)
 		return nil
 	}
-	logger.Printf("onboot %s failed; the boot stops here, and no service is started", failed)
+	t.log.Printf("onboot %s failed; the boot stops here, and no service is started", failed)
 	return errSaid
 }
 
-func onshutdown(ctx context.Context, logger *log.Logger, o options) error {
+func onshutdown(ctx context.Context, t *stage) error {
 	list, err := bundle.List(containers + "onshutdown")
 	if err != nil {
 		return err
 	}
-	r := o.runner(logger, "onshutdown")
+	t.begin()
+	t.serve(ctx, nil)
+	r := t.runner(t.onshutdownTimeout, list)
 	r.Continue = true // the system goes down all the same
 	_, err = r.All(ctx, list)
 	return err
 }
 
-func run(ctx context.Context, logger *log.Logger, o options) error {
+// run begins beside the onboot stage, which has the logs and the sockets until
+// it has ended.
+func run(ctx context.Context, t *stage) error {
 	list, err := bundle.List(containers + "services")
 	if err != nil {
 		return err
 	}
-	if lacks(logger, list, service.Containerd, "containerd") || lacks(logger, list, oneshot.Runtime, "runc") {
-		return nil
+	if t.lacks(list, service.Containerd, "containerd") || t.lacks(list, oneshot.Runtime, "runc") {
+		return t.idle(ctx, list)
 	}
-	if _, err := os.Stat(service.Containerd); err != nil {
-		if gate.Await(ctx) {
-			logger.Printf("no services, %.1fs after kernel start", uptime.Now().Seconds())
-		}
-		return nil
-	}
-	g := &service.Group{
-		Log: logger, Logs: logDir, Socket: service.Socket, State: state + "services", Cgroup: cgroup + "services",
-		Helper: helper, StopTimeout: o.stopTimeout,
-	}
-	if o.console {
-		g.Console = os.Stderr
-	}
-	go space.Watch(ctx, logger, "/run", "/tmp", "/var")
-	stop, err := containerd(ctx, logger)
+	stop, err := t.containerd(ctx)
 	if err != nil || ctx.Err() != nil {
 		stop()
 		return err
 	}
+	t.begin()
+	t.keeper.Limit = logs.Limit(logDir, 2*len(list)+1)
+	g := &service.Group{
+		Log: t.log, Logs: logDir, Keeper: t.keeper, Socket: service.Socket, State: state + "services", Cgroup: cgroup + "services",
+		Helper: helper, StopTimeout: t.stopTimeout,
+	}
+	if t.console {
+		g.Console = os.Stderr
+	}
+	go space.Watch(ctx, t.log, "/run", "/tmp", "/var")
+	t.serve(ctx, g)
 	err = g.Run(ctx, list)
 	stop()
 	return err
-}
-
-// lacks tells whether the system lacks a program without which no container of
-// list can run, and says so.
-func lacks(logger *log.Logger, list []*bundle.Bundle, program, name string) bool {
-	_, err := os.Stat(program)
-	if err == nil || len(list) == 0 {
-		return false
-	}
-	logger.Printf("no container can run: %v; add an image with %s to the manifest's init", err, name)
-	return true
 }

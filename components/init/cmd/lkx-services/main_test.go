@@ -15,13 +15,17 @@ func TestParseOptions(t *testing.T) {
 		},
 		"lkx.stop_timeout=1m30s": {stopTimeout: 90 * time.Second},
 		"lkx.stop-timeout=0":     {},
+		"lkx.onboot-timeout=1m lkx.onshutdown-timeout=5 lkx.vsock=1024": {
+			stopTimeout: 10 * time.Second, onbootTimeout: time.Minute, onshutdownTimeout: 5 * time.Second, vsock: 1024,
+		},
+		"lkx.vsock=7,local": {stopTimeout: 10 * time.Second, vsock: 7, vsockLocal: true},
 	} {
 		if got, err := parseOptions(cmdline.Parse(text)); err != nil || got != want {
 			t.Errorf("%s: got %+v, %v, want %+v", text, got, err, want)
 		}
 	}
-	for _, text := range []string{"lkx.stop-timeout=soon", "lkx.stop-timeout=-3s"} {
-		if o, err := parseOptions(cmdline.Parse(text)); err == nil || o.stopTimeout != 10*time.Second {
+	for _, text := range []string{"lkx.stop-timeout=soon", "lkx.stop-timeout=-3s", "lkx.vsock=x", "lkx.vsock=0", "lkx.vsock=1,all", "lkx.onboot-timeout=never"} {
+		if o, err := parseOptions(cmdline.Parse(text)); err == nil || o != (options{stopTimeout: 10 * time.Second}) {
 			t.Errorf("%s: got %+v, %v", text, o, err)
 		}
 	}

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/lkx-os/lkx/components/init/internal/reap"
+	"github.com/lkx-os/lkx/components/init/internal/remind"
 )
 
 // Where LinuxKit's images have what is to be run at the start and at the end.
@@ -38,9 +39,6 @@ const (
 
 // service is LinuxKit's program, which links in the directories lead to.
 const service = "/usr/bin/service"
-
-// reminder is how often it is said that a program is waited for.
-const reminder = 10 * time.Second
 
 // Runner runs programs. They have Reaper's environment and outputs.
 type Runner struct {
@@ -109,15 +107,14 @@ func (r *Runner) one(ctx context.Context, name string) error {
 	if err != nil {
 		return explain(name, err)
 	}
-	started, tick := time.Now(), time.NewTicker(reminder)
-	defer tick.Stop()
+	defer remind.While(func(waited time.Duration) {
+		r.Log.Printf("waiting for %s to end, %v by now", name, waited)
+	})()
 	stop := ctx.Done()
 	for {
 		select {
 		case status := <-child.Done:
 			return ended(status)
-		case <-tick.C:
-			r.Log.Printf("waiting for %s to end, %.0fs by now", name, time.Since(started).Seconds())
 		case <-stop:
 			if err := unix.Kill(child.Pid, unix.SIGKILL); err != nil {
 				return fmt.Errorf("killing it: %w", err)

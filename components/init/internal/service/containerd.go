@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/lkx-os/lkx/components/init/internal/record"
 	"github.com/lkx-os/lkx/components/internal/backoff"
 	"github.com/lkx-os/lkx/components/internal/logs"
 )
@@ -34,25 +35,44 @@ const (
 	lastMoment = 5 * time.Second  // between SIGTERM and SIGKILL
 )
 
-// Daemon runs containerd until ctx is done, and again whenever it ends.
-func Daemon(ctx context.Context, log *log.Logger, console io.Writer) {
+// Daemon is containerd, kept running.
+type Daemon struct {
+	Log     *log.Logger
+	Console io.Writer // for what the configuration sends there
+	Keeper  *logs.Keeper
+	Note    *record.Note
+}
+
+// Run runs containerd until ctx is done, and again whenever it ends.
+func (d *Daemon) Run(ctx context.Context) {
 	config := map[string]string{}
 	if f, err := os.Open(runtimeConfig); err == nil {
 		config = parseConfig(f)
 		f.Close()
 	}
-	var pause backoff.Backoff
+	pause := backoff.Backoff{Restarts: d.Note.Get().Restarts}
+	defer d.set(func(r *record.Record) { r.State, r.Ready, r.PID = record.Waiting, false, 0 })
 	for {
+		d.set(func(r *record.Record) { r.State = record.Starting })
 		started := time.Now()
-		err := daemonOnce(ctx, log, console, config)
+		err := d.once(ctx, config)
 		if ctx.Err() != nil {
 			return
 		}
 		wait := pause.Next(time.Since(started))
-		log.Printf("containerd: %v; restart %d in %v; see %s", err, pause.Restarts, wait, containerdLog)
+		d.set(func(r *record.Record) {
+			*r = record.Record{State: record.Pausing, Restarts: pause.Restarts, LastExit: err.Error()}
+		})
+		d.Log.Printf("containerd: %v; restart %d in %v; see %s", err, pause.Restarts, wait, containerdLog)
 		if !sleep(ctx, wait) {
 			return
 		}
+	}
+}
+
+func (d *Daemon) set(f func(*record.Record)) {
+	if _, err := d.Note.Change(f); err != nil {
+		d.Log.Printf("containerd: %v", err)
 	}
 }
 
@@ -69,10 +89,10 @@ func parseConfig(r io.Reader) map[string]string {
 	return out
 }
 
-// daemonOnce runs containerd to its end. It must not outlive this process, for
+// once runs containerd to its end. It must not outlive this process, for
 // then there would be two: the kernel sees to that, which counts the parent by
 // threads. Its shims, and so the services, live on.
-func daemonOnce(ctx context.Context, log *log.Logger, console io.Writer, config map[string]string) error {
+func (d *Daemon) once(ctx context.Context, config map[string]string) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	cmd := exec.CommandContext(ctx, Containerd, strings.Fields(config["cliopts"])...)
@@ -80,20 +100,21 @@ func daemonOnce(ctx context.Context, log *log.Logger, console io.Writer, config 
 	cmd.Cancel = func() error { return cmd.Process.Signal(unix.SIGTERM) }
 	cmd.WaitDelay = lastMoment
 	out, errs := config["stdout"], config["stderr"]
-	own := output(out, console)
+	own := d.output(out)
 	defer own.Close()
 	cmd.Stdout, cmd.Stderr = own, own
 	if errs != out {
-		other := output(errs, console)
+		other := d.output(errs)
 		defer other.Close()
 		cmd.Stderr = other
 	}
 	if err := cmd.Start(); err != nil {
 		return err
 	}
+	d.set(func(r *record.Record) { r.PID = cmd.Process.Pid })
 	up, cancel := context.WithCancel(ctx)
 	defer cancel()
-	go awaitSocket(up, log, cmd.Process)
+	go d.awaitSocket(up, cmd.Process)
 	if err := cmd.Wait(); err != nil {
 		return err
 	}
@@ -102,36 +123,47 @@ func daemonOnce(ctx context.Context, log *log.Logger, console io.Writer, config 
 
 // output is where containerd's output goes: "stdout" and "stderr" are the
 // console, a path is a file. Unsaid, it is the usual log.
-func output(where string, console io.Writer) io.WriteCloser {
+func (d *Daemon) output(where string) io.WriteCloser {
+	source := logs.Source{Path: where, Name: "containerd", Prefix: "[containerd] "}
 	switch where {
 	case "stdout", "stderr":
-		return logs.Open(containerdLog, "[containerd] ", console)
+		source.Path, source.Console = containerdLog, d.Console
 	case "":
-		where = containerdLog
+		source.Path = containerdLog
 	}
-	return logs.Open(where, "", nil)
+	return d.Keeper.Open(source)
 }
 
 // awaitSocket waits until containerd listens. It says so while it waits, and
 // ends a containerd that takes too long.
-func awaitSocket(ctx context.Context, log *log.Logger, p *os.Process) {
+func (d *Daemon) awaitSocket(ctx context.Context, p *os.Process) {
 	started, next := time.Now(), reminder
 	for sleep(ctx, 20*time.Millisecond) {
-		if conn, err := net.Dial("unix", Socket); err == nil {
-			conn.Close()
+		if listens(Socket) {
+			d.set(func(r *record.Record) { r.State, r.Ready = record.Running, true })
 			return
 		}
 		waited := time.Since(started)
 		switch {
 		case waited > tooLong:
-			log.Printf("containerd does not listen on %s after %v: killing it", Socket, tooLong)
+			d.Log.Printf("containerd does not listen on %s after %v: killing it", Socket, tooLong)
 			_ = p.Kill() // ended by itself otherwise
 			return
 		case waited > next:
-			log.Printf("waiting for containerd to listen on %s, %v by now; see %s", Socket, next, containerdLog)
+			d.Log.Printf("waiting for containerd to listen on %s, %v by now; see %s", Socket, next, containerdLog)
 			next += reminder
 		}
 	}
+}
+
+// listens tells whether somebody does on a socket.
+func listens(socket string) bool {
+	conn, err := net.Dial("unix", socket)
+	if err != nil {
+		return false
+	}
+	conn.Close()
+	return true
 }
 
 // sleep waits, and tells whether ctx was not done before.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/lkx-os/lkx/components/internal/bundle"
+	"github.com/lkx-os/lkx/components/internal/logs"
 	"github.com/lkx-os/lkx/components/internal/uptime"
 )
 
@@ -24,7 +25,10 @@ type Group struct {
 	Cgroup      string        // parent of the services' cgroups
 	Helper      string        // program whose "hook" command serves the bundles' hooks
 	StopTimeout time.Duration // between SIGTERM and SIGKILL
+	Keeper      logs.Keeper
 
+	mu     sync.Mutex
+	byName map[string]*service
 	fifos  []*os.File
 	copies sync.WaitGroup
 }
@@ -42,28 +46,25 @@ func (g *Group) Run(ctx context.Context, list []*bundle.Bundle) error {
 	if err != nil {
 		return err
 	}
-	var first, all sync.WaitGroup
+	var tried, all sync.WaitGroup
 	var mu sync.Mutex
 	failed := 0
 	for _, s := range services {
-		first.Add(1)
-		var once sync.Once
-		up := func(err error) {
-			once.Do(func() {
-				defer first.Done()
-				mu.Lock()
-				defer mu.Unlock()
-				if err != nil {
-					failed++
-				}
-			})
-		}
+		tried.Add(1)
+		up := first(func(err error) {
+			defer tried.Done()
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				failed++
+			}
+		})
 		all.Go(func() {
 			defer up(ctx.Err())
 			s.run(ctx, up)
 		})
 	}
-	first.Wait()
+	tried.Wait()
 	if ctx.Err() == nil {
 		g.Log.Printf("%s, %.1fs after kernel start", count(len(list)-failed, len(list)), uptime.Now().Seconds())
 	}
@@ -78,6 +79,9 @@ func (g *Group) services(c *client, list []*bundle.Bundle) ([]*service, error) {
 		return slices.ContainsFunc(list, func(b *bundle.Bundle) bool { return b.Name == name })
 	}
 	o := newOrder()
+	g.mu.Lock()
+	g.byName = map[string]*service{}
+	g.mu.Unlock()
 	var out []*service
 	for _, b := range list {
 		s, err := g.newService(c, b, o)
@@ -86,6 +90,9 @@ func (g *Group) services(c *client, list []*bundle.Bundle) ([]*service, error) {
 		}
 		s.configure(exists)
 		out = append(out, s)
+		g.mu.Lock()
+		g.byName[b.Name] = s
+		g.mu.Unlock()
 	}
 	return out, nil
 }

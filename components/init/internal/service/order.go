@@ -6,6 +6,9 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/lkx-os/lkx/components/init/internal/record"
+	"github.com/lkx-os/lkx/components/init/internal/remind"
 )
 
 // state is what services that start after another one want to know of it.
@@ -18,6 +21,21 @@ const (
 	failed                // it failed and does not run again
 	skipped               // it was not started as one before it failed
 )
+
+// standing is what a record means to those that come after.
+func standing(r record.Record) state {
+	switch {
+	case r.State == record.Running && r.Ready:
+		return ready
+	case r.State == record.Finished:
+		return finished
+	case r.State == record.Failed:
+		return failed
+	case r.State == record.Skipped:
+		return skipped
+	}
+	return unready
+}
 
 // order holds services back until those before them are ready.
 type order struct {
@@ -97,28 +115,11 @@ func (o *order) wait(ctx context.Context, names []string, say func(missing []str
 		defer o.mu.Unlock()
 		delete(o.waiting, w)
 	}()
-	var waited time.Duration
-	for {
-		next := nextReminder(waited)
-		select {
-		case err := <-w.result:
-			return err
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(next - waited):
-			waited = next
-			say(o.missing(names), waited)
-		}
+	defer remind.While(func(waited time.Duration) { say(o.missing(names), waited) })()
+	select {
+	case err := <-w.result:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
 	}
-}
-
-// nextReminder is when it is said again that something is waited for: after
-// 10, 30 and 60 seconds, then every minute.
-func nextReminder(waited time.Duration) time.Duration {
-	for _, at := range []time.Duration{10 * time.Second, 30 * time.Second} {
-		if waited < at {
-			return at
-		}
-	}
-	return waited.Truncate(time.Minute) + time.Minute
 }

@@ -11,16 +11,16 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/lkx-os/lkx/components/init/internal/health"
 	"github.com/lkx-os/lkx/components/init/internal/oom"
-	"github.com/lkx-os/lkx/components/internal/backoff"
+	"github.com/lkx-os/lkx/components/init/internal/record"
 	"github.com/lkx-os/lkx/components/internal/bundle"
 	"github.com/lkx-os/lkx/components/internal/logs"
+	"github.com/lkx-os/lkx/components/internal/uptime"
 )
 
 // service is one container that is kept running.
@@ -34,6 +34,9 @@ type service struct {
 	restart string        // one of the policies
 	after   []string      // services that are there
 	check   *health.Check // nil for none
+
+	note     *record.Note
+	requests chan request
 
 	stdout, stderr string // FIFOs to which the container writes
 }
@@ -54,14 +57,21 @@ func (g *Group) newService(c *client, b *bundle.Bundle, o *order) (*service, err
 	if namespace == "" {
 		namespace = defaultNamespace
 	}
-	s := &service{Group: g, Bundle: b, client: c, order: o, in: func(ctx context.Context) context.Context { return in(ctx, namespace) }}
+	s := &service{
+		Group: g, Bundle: b, client: c, order: o, requests: make(chan request),
+		in: func(ctx context.Context) context.Context { return in(ctx, namespace) },
+	}
 	dir := filepath.Join(g.State, b.Name)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("making the service's directory: %w", err)
+	var err error
+	if s.note, err = record.Open(dir); err != nil {
+		return nil, err
 	}
 	s.stdout, s.stderr = filepath.Join(dir, "stdout"), filepath.Join(dir, "stderr")
-	for fifo, log := range map[string]string{s.stdout: b.Name + ".out.log", s.stderr: b.Name + ".log"} {
-		if err := g.keep(fifo, logs.Open(filepath.Join(g.Logs, log), "["+b.Name+"] ", g.Console)); err != nil {
+	for fifo, name := range map[string]string{s.stdout: b.Name + ".out", s.stderr: b.Name} {
+		log := g.Keeper.Open(logs.Source{
+			Path: filepath.Join(g.Logs, name+".log"), Name: name, Prefix: "[" + b.Name + "] ", Console: g.Console,
+		})
+		if err := g.keep(fifo, log); err != nil {
 			return nil, err
 		}
 	}
@@ -115,101 +125,6 @@ func (s *service) configure(exists func(string) bool) {
 	s.check = check
 }
 
-// Files in a service's directory that outlive this process: such a service is
-// not to run again.
-const (
-	doneFile   = "done"   // it ended well
-	failedFile = "failed" // it failed, and the policy is never
-)
-
-func (s *service) noted(name string) bool {
-	_, err := os.Stat(filepath.Join(s.State, s.Name, name))
-	return err == nil
-}
-
-func (s *service) note(name string) {
-	if err := os.WriteFile(filepath.Join(s.State, s.Name, name), nil, 0o600); err != nil {
-		s.Log.Printf("service %s: %v", s.Name, err)
-	}
-}
-
-// run keeps the service running until it is over or ctx is done. It calls up
-// when it runs, or when it could not be started; only the first call counts.
-func (s *service) run(ctx context.Context, up func(error)) {
-	switch {
-	case s.noted(doneFile):
-		s.order.set(s.Name, finished)
-		up(nil)
-		return
-	case s.noted(failedFile):
-		s.order.set(s.Name, failed)
-		up(errors.New("failed before"))
-		return
-	}
-	if err := s.await(ctx); err != nil {
-		if ctx.Err() == nil {
-			s.Log.Printf("service %s: not started: %v", s.Name, err)
-			s.order.set(s.Name, skipped)
-			up(err)
-		}
-		return
-	}
-	var pause backoff.Backoff
-	for {
-		started := time.Now()
-		ran, err := s.once(ctx, up)
-		if ctx.Err() != nil {
-			return
-		}
-		if err != nil {
-			up(err)
-		}
-		if s.over(ran, err) {
-			return
-		}
-		if err == nil {
-			err = errors.New("exited with status 0")
-		}
-		wait := pause.Next(time.Since(started))
-		s.Log.Printf("service %s: %v; restart %d in %v", s.Name, err, pause.Restarts, wait)
-		if !sleep(ctx, wait) {
-			return
-		}
-	}
-}
-
-// await waits for those that the service comes after, unless it runs already.
-func (s *service) await(ctx context.Context) error {
-	if len(s.after) == 0 {
-		return nil
-	}
-	if t, err := s.client.look(s.in(ctx), s.Name); err == nil && t.started {
-		return nil
-	}
-	return s.order.wait(ctx, s.after, func(missing []string, waited time.Duration) {
-		s.Log.Printf("service %s: waiting for %s (%.0fs)", s.Name, strings.Join(missing, ", "), waited.Seconds())
-	})
-}
-
-// over tells whether the service is not to run again after an end, or after err
-// came before it ran. It says why.
-func (s *service) over(ran bool, err error) bool {
-	switch {
-	case err == nil && s.restart != always:
-		s.Log.Printf("service %s: finished", s.Name)
-		s.note(doneFile)
-		s.order.set(s.Name, finished)
-		return true
-	// While containerd was away it may have started, or run on: that is no end.
-	case err != nil && s.restart == never && (ran || !errors.Is(err, errAway)):
-		s.Log.Printf("service %s: %v; not started again, as restart: no says", s.Name, err)
-		s.note(failedFile)
-		s.order.set(s.Name, failed)
-		return true
-	}
-	return false
-}
-
 // once runs the service to its end, or takes it over if it runs. When ctx is
 // done it stops the service. It tells whether the service came to run.
 func (s *service) once(ctx context.Context, up func(error)) (ran bool, err error) {
@@ -221,12 +136,21 @@ func (s *service) once(ctx context.Context, up func(error)) (ran bool, err error
 	if err != nil {
 		return false, err
 	}
+	s.set(func(r *record.Record) {
+		r.State, r.PID, r.Ready, r.Health = record.Running, t.pid, t.running && s.check == nil, ""
+		if s.check != nil {
+			r.Health = "starting"
+		}
+	})
 	up(nil)
-	defer s.order.set(s.Name, unready)
-	if t.running && s.check == nil {
-		s.order.set(s.Name, ready)
-	}
-	return true, s.attend(ctx, t)
+	err = s.attend(ctx, t)
+	s.set(func(r *record.Record) {
+		if r.State == record.Running { // and not being stopped
+			r.State, r.Took = record.Waiting, uptime.Now()-r.Since
+		}
+		r.PID, r.Ready, r.Health, r.LastExit = 0, false, "", exit(err)
+	})
+	return true, err
 }
 
 // attend waits for the service's end, and stops it when ctx is done or when it
@@ -244,6 +168,7 @@ func (s *service) attend(ctx context.Context, t taskState) error {
 		unwatch()
 	case why := <-sick:
 		unwatch()
+		s.set(func(r *record.Record) { r.Ready, r.Health = false, "unhealthy" })
 		s.Log.Printf("service %s: unhealthy: %v; stopping it", s.Name, why)
 		s.stop(life, ended)
 		err = errUnhealthy
@@ -284,7 +209,9 @@ func (s *service) watch(ctx context.Context, t taskState) (sick <-chan error, un
 	result, done := make(chan error, 1), make(chan struct{})
 	go func() {
 		defer close(done)
-		err := s.check.Watch(ctx, target, func() { s.order.set(s.Name, ready) })
+		err := s.check.Watch(ctx, target, func() {
+			s.set(func(r *record.Record) { r.Ready, r.Health = true, "healthy" })
+		})
 		if ctx.Err() == nil {
 			result <- err
 		}
@@ -303,6 +230,7 @@ func (s *service) start(ctx context.Context) (taskState, error) {
 	if err != nil {
 		return taskState{}, err
 	}
+	s.set(func(r *record.Record) { r.State, r.Cgroup = record.Starting, bundle.CgroupOf(spec) })
 	return s.client.start(ctx, s.Name, spec, s.stdout, s.stderr)
 }
 
@@ -313,8 +241,7 @@ func (s *service) wait(ctx context.Context) error {
 		// It could be started, so its settings can be read. Its cgroup goes with
 		// the container only.
 		settings, _ := s.Settings()
-		kills := oom.Kills(cmp.Or(settings.Cgroup, filepath.Join(s.Cgroup, s.Name)))
-		err = errors.New(oom.Ending(code, kills, settings.Memory))
+		err = errors.New(oom.Ending(code, oom.Kills(s.note.Get().Cgroup), settings.Memory))
 	}
 	return err
 }

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/emptypb"
 
+	"github.com/lkx-os/lkx/components/init/internal/record"
 	"github.com/lkx-os/lkx/components/internal/bundle"
 )
 
@@ -90,7 +91,11 @@ func TestPolicies(t *testing.T) {
 func TestNoWithoutContainerd(t *testing.T) {
 	s := newSystem(t, map[string][]int{"no": {-1}})
 	s.runtime("no").Restart = "no"
-	sv := &service{Group: s.Group, Bundle: s.list[0], order: newOrder(), restart: never}
+	note, err := record.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	sv := &service{Group: s.Group, Bundle: s.list[0], order: newOrder(), restart: never, note: note}
 	if sv.over(false, errAway) {
 		t.Error("a start that containerd's end prevented is taken for an end")
 	}
