@@ -94,19 +94,6 @@ func TestControl(t *testing.T) {
 	}
 }
 
-// inOrder tells whether texts follow one another in out.
-func inOrder(t *testing.T, out string, texts ...string) {
-	t.Helper()
-	for _, text := range texts {
-		_, rest, found := strings.Cut(out, text)
-		if !found {
-			t.Errorf("%q does not come after what is before it in %q", text, texts)
-			return
-		}
-		out = rest
-	}
-}
-
 const keys = bootHead + `
 services:
   - name: web

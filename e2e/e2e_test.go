@@ -116,6 +116,19 @@ func contains(t *testing.T, out string, texts ...string) {
 	}
 }
 
+// inOrder tells of the first text that does not come after those before it.
+func inOrder(t *testing.T, out string, texts ...string) {
+	t.Helper()
+	for _, text := range texts {
+		_, rest, found := strings.Cut(out, text)
+		if !found {
+			t.Errorf("%q is not, or not in its place, in order of %q", text, texts)
+			return
+		}
+		out = rest
+	}
+}
+
 // empty tells of files that should not be in dir.
 func empty(t *testing.T, dir string) {
 	t.Helper()

@@ -116,16 +116,3 @@ func TestLinuxKitLayout(t *testing.T) {
 	inOrder(t, console, "issue of LinuxKit's layout", "between sees the volume", "[000-first] first", "[001-again] again: written",
 		"after onboot: written", "[probe] service: written", "down begins", "[000-last] onshutdown ran", "down ends")
 }
-
-// inOrder tells of the first text that does not come after those before it.
-func inOrder(t *testing.T, out string, texts ...string) {
-	t.Helper()
-	for _, text := range texts {
-		_, rest, found := strings.Cut(out, text)
-		if !found {
-			t.Errorf("%q is not, or not in its place, in order of %q", text, texts)
-			return
-		}
-		out = rest
-	}
-}
