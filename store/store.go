@@ -92,9 +92,9 @@ type Options struct {
 
 // Event is progress on one blob.
 type Event struct {
-	Ref         string // of the image, in full
+	Ref         string // of the image, in full; of others, what people know them by
 	Digest      string // of the blob
-	Op          string // "pull" or "unpack"
+	Op          string // "pull", "unpack", "import", "export" or "verify"
 	Done, Total int64  // bytes of the blob as it is in the registry
 	Finished    bool   // it was the last event of this blob and Op
 }

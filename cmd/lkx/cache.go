@@ -104,6 +104,25 @@ func (f *tidyFlags) with(c *cobra.Command, alone bool, progress func(store.Event
 	return do(s)
 }
 
+// complete completes names of images in the store.
+func (f *tidyFlags) complete(c *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	var out []string
+	err := f.with(c, false, nil, func(s *store.Store) error {
+		u, err := s.Usage(c.Context())
+		if err != nil {
+			return err
+		}
+		for _, i := range u.Images {
+			out = append(out, imageName(i))
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	return out, cobra.ShellCompDirectiveNoFileComp
+}
+
 func cacheListCommand() *cobra.Command {
 	var f tidyFlags
 	var asJSON bool
@@ -272,7 +291,8 @@ func cacheRemoveCommand() *cobra.Command {
 its digest, or the beginning of that as "lkx cache ls" prints it.`,
 		Example: `  lkx cache rm alpine:3.22
   lkx cache rm sha256:4bcff63911fc`,
-		Args: some("name"),
+		Args:              some("name"),
+		ValidArgsFunction: f.complete,
 		RunE: func(c *cobra.Command, args []string) error {
 			return f.with(c, true, nil, func(s *store.Store) error {
 				r, err := s.Remove(c.Context(), args...)
@@ -314,7 +334,8 @@ func cacheVerifyCommand() *cobra.Command {
 		Short: "Read everything in the store, and remove what is not what it should be",
 		Long: `Verify compares all files in the store with their digests, tells which are wrong,
 and removes them: the next build that needs one gets it anew. Then it exits with 1.`,
-		Args: cobra.NoArgs,
+		Example: `  lkx cache verify --no-wait`,
+		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			show, err := newDisplay(c.ErrOrStderr(), progress)
 			if err != nil {

@@ -26,7 +26,8 @@ func cacheExportCommand() *cobra.Command {
 that the store has, or those of --platform. NAME is as for "lkx cache rm".`,
 		Example: `  lkx cache export -o images.tar ghcr.io/lkx-os/init:0.1 ghcr.io/lkx-os/runc:0.1
   lkx cache export alpine:3.22 | ssh host docker load`,
-		Args: some("name"),
+		Args:              some("name"),
+		ValidArgsFunction: f.complete,
 		RunE: func(c *cobra.Command, args []string) error {
 			if file, ok := c.OutOrStdout().(*os.File); ok && out == "-" && isTerminal(file) {
 				return usageError{errors.New("an archive is nothing for a terminal; name a file with -o")}
