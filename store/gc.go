@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/distribution/reference"
@@ -36,8 +37,7 @@ type Removed struct {
 // errShared tells a programmer of removing things from under others.
 var errShared = errors.New("the image store is not open alone")
 
-// Prune removes what p says. A run that is killed leaves a store that works:
-// what is not needed goes first, then the names of images, then their blobs.
+// Prune removes what p says. A run that is killed leaves a store that works.
 func (s *Store) Prune(ctx context.Context, p Policy) (*Removed, error) {
 	// Most often a size is kept, which costs no look at the images.
 	c, err := s.listing(ctx)
@@ -181,33 +181,51 @@ func (s *Store) remove(ctx context.Context, c *contents, d doomed, dry bool) (*R
 	if !s.alone {
 		return nil, errShared
 	}
-	// Blobs of images stay until no name leads to them. Everything else is of
-	// use, but not needed, and makes room for writing index.json.
-	named := map[*file]bool{}
+	if err := s.unlink(ctx, d); err != nil {
+		return nil, fmt.Errorf("pruning the image store: %w", err)
+	}
+	return out, s.unlockAll()
+}
+
+// unlink removes the blobs of images after their names, so that no name leads
+// nowhere should this be stopped. Everything else goes first, for it makes room
+// for writing index.json. If that is not enough, the blobs must.
+func (s *Store) unlink(ctx context.Context, d doomed) error {
+	ofImages := map[*file]bool{}
 	for _, i := range d.images {
 		for _, f := range i.files {
-			named[f] = f.kind == Blob
+			ofImages[f] = f.kind == Blob
 		}
 	}
-	for _, last := range []bool{false, true} {
-		if last {
-			if err := s.forget(d.images); err != nil {
-				return nil, err
-			}
-		}
+	files := func(last bool) error {
 		for _, f := range d.files {
 			if ctx.Err() != nil {
-				return nil, context.Cause(ctx)
+				return context.Cause(ctx)
 			}
-			if named[f] != last {
+			if ofImages[f] != last {
 				continue
 			}
 			if err := os.RemoveAll(f.path); err != nil {
-				return nil, fmt.Errorf("pruning the image store: %w", err)
+				return err
 			}
 		}
+		return nil
 	}
-	return out, s.unlockAll()
+	if err := files(false); err != nil {
+		return err
+	}
+	err := s.forget(d.images)
+	full := errors.Is(err, syscall.ENOSPC)
+	if err != nil && !full {
+		return err
+	}
+	if err := files(true); err != nil {
+		return err
+	}
+	if full {
+		return s.forget(d.images)
+	}
+	return nil
 }
 
 // forget takes images out of index.json.

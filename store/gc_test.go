@@ -513,6 +513,45 @@ func TestNoRoom(t *testing.T) {
 	mustPull(t, open(t, empty, store.Options{Offline: true}), f.host()+"/a:1", "linux/amd64", f.base, f.a)
 }
 
+// A store that filled its disk with images can be pruned all the same.
+func TestFullDisk(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can make a small disk")
+	}
+	f := newFamily(t)
+	disk := t.TempDir()
+	if err := syscall.Mount("none", disk, "tmpfs", 0, "size=4m"); err != nil {
+		t.Skipf("cannot mount: %v", err)
+	}
+	defer func() {
+		if err := syscall.Unmount(disk, 0); err != nil {
+			t.Error(err)
+		}
+	}()
+	dir := filepath.Join(disk, "store")
+	func() {
+		s := open(t, dir, store.Options{Offline: true})
+		defer s.Close()
+		if _, err := s.ImportLayout(t.Context(), pulled(t, f), ""); err != nil {
+			t.Fatal(err)
+		}
+	}()
+	fill := make([]byte, 4<<20)
+	if err := os.WriteFile(filepath.Join(disk, "other"), fill, 0o644); !errors.Is(err, syscall.ENOSPC) {
+		t.Fatalf("the disk is not full: %v", err)
+	}
+	s := alone(t, dir)
+	r, err := s.Remove(t.Context(), f.host()+"/a:1")
+	if err != nil || len(r.Images) != 1 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	s.Close()
+	if got := imageNames(usage(t, dir)); !slices.Equal(got, []string{f.host() + "/b:1"}) {
+		t.Errorf("left: %q", got)
+	}
+	whole(t, dir)
+}
+
 func TestVerify(t *testing.T) {
 	f := newFamily(t)
 	dir := pulled(t, f)
