@@ -152,7 +152,7 @@ func (c *contents) choose(p Policy) doomed {
 		case p.All:
 		case p.Size > 0 && total-d.size > p.Size:
 		case e.used.Before(p.Before):
-		case !limited && e.file != nil && e.file.kind != Derived:
+		case !limited && e.file != nil && e.file.kind != KindDerived:
 		default:
 			continue
 		}
@@ -194,7 +194,7 @@ func (s *Store) unlink(ctx context.Context, d doomed) error {
 	ofImages := map[*file]bool{}
 	for _, i := range d.images {
 		for _, f := range i.files {
-			ofImages[f] = f.kind == Blob
+			ofImages[f] = f.kind == KindBlob
 		}
 	}
 	files := func(last bool) error {

@@ -120,8 +120,8 @@ func TestUsage(t *testing.T) {
 	if all := a.Size + b.Unique; u.Size != all {
 		t.Errorf("%d bytes, want %d", u.Size, all)
 	}
-	if want := int64(len(f.base) + len(f.a) + len(f.b)); u.Kinds[store.Layer] != (store.KindUsage{Files: 3, Size: want}) {
-		t.Errorf("layers: %+v, want 3 of %d bytes", u.Kinds[store.Layer], want)
+	if want := int64(len(f.base) + len(f.a) + len(f.b)); u.Kinds[store.KindLayer] != (store.KindUsage{Files: 3, Size: want}) {
+		t.Errorf("layers: %+v, want 3 of %d bytes", u.Kinds[store.KindLayer], want)
 	}
 	if time.Since(a.LastUsed) > time.Hour {
 		t.Errorf("used %s", a.LastUsed)
@@ -148,7 +148,7 @@ func TestPrune(t *testing.T) {
 	if r.Size != 5000+int64(len(layer)) || r.Left != before.Size+1000 || len(r.Images) != 0 {
 		t.Errorf("removed %+v", r)
 	}
-	if got := usage(t, dir); got.Size != before.Size+1000 || got.Kinds[store.Derived].Files != 1 || got.Kinds[store.Partial].Files != 0 {
+	if got := usage(t, dir); got.Size != before.Size+1000 || got.Kinds[store.KindDerived].Files != 1 || got.Kinds[store.KindPartial].Files != 0 {
 		t.Errorf("left %+v", got)
 	}
 	f.log = nil
@@ -194,7 +194,7 @@ func TestPruneOrder(t *testing.T) {
 			dir := setup(t)
 			r := prune(t, dir, c.p)
 			u := usage(t, dir)
-			if !slices.Equal(imageNames(u), c.left) || u.Kinds[store.Derived].Files != c.derived || u.Size != r.Left {
+			if !slices.Equal(imageNames(u), c.left) || u.Kinds[store.KindDerived].Files != c.derived || u.Size != r.Left {
 				t.Errorf("left: %q, %+v; said %d bytes", imageNames(u), u, r.Left)
 			}
 			if c.p.Size > 0 && u.Size > c.p.Size {
@@ -242,7 +242,7 @@ func TestRemove(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(r.Images) != 1 || r.Kinds[store.Layer] != (store.KindUsage{Files: 1, Size: int64(len(f.a))}) {
+	if len(r.Images) != 1 || r.Kinds[store.KindLayer] != (store.KindUsage{Files: 1, Size: int64(len(f.a))}) {
 		t.Errorf("removed %+v", r)
 	}
 	s.Close()

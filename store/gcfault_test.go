@@ -258,7 +258,7 @@ func TestNoRoom(t *testing.T) {
 		t.Errorf("pruned without room: %v, %s", err, said.String())
 	}
 	u := usage(t, dir)
-	if len(u.Images) != 2 || u.Kinds[store.Derived].Files != 0 {
+	if len(u.Images) != 2 || u.Kinds[store.KindDerived].Files != 0 {
 		t.Errorf("left: %+v", u)
 	}
 	whole(t, dir)

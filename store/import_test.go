@@ -188,7 +188,7 @@ func TestBadImports(t *testing.T) {
 			}
 			checkError(t, err, c.want)
 			s.Close()
-			if u := usage(t, dir); len(u.Images) != 0 || u.Kinds[store.Partial].Files != 0 {
+			if u := usage(t, dir); len(u.Images) != 0 || u.Kinds[store.KindPartial].Files != 0 {
 				t.Errorf("left: %+v", u)
 			}
 			prune(t, dir, store.Policy{})

@@ -21,14 +21,14 @@ type Kind string
 
 // The kinds of files.
 const (
-	Blob    Kind = "blobs"   // manifests, configs, compressed layers, what URLs gave
-	Layer   Kind = "layers"  // uncompressed layers
-	Derived Kind = "derived" // what was made of layers, such as segments
-	Partial Kind = "partial" // downloads to be continued, and what a killed run left
+	KindBlob    Kind = "blobs"   // manifests, configs, compressed layers, what URLs gave
+	KindLayer   Kind = "layers"  // uncompressed layers
+	KindDerived Kind = "derived" // what was made of layers, such as segments
+	KindPartial Kind = "partial" // downloads to be continued, and what a killed run left
 )
 
 // Kinds are all kinds of files that count, in the order they are shown.
-var Kinds = []Kind{Blob, Layer, Derived, Partial}
+var Kinds = []Kind{KindBlob, KindLayer, KindDerived, KindPartial}
 
 // Usage is what a store holds. Sizes are in bytes.
 type Usage struct {
@@ -155,10 +155,10 @@ func (s *Store) listing(ctx context.Context) (*contents, error) {
 		path  string
 		depth int // directories in it whose files count
 	}{
-		{Blob, filepath.Join(s.dir, ocispec.ImageBlobsDir), 1},
-		{Layer, s.side("layers"), 1},
-		{Derived, s.side("derived"), 1},
-		{Partial, s.side("partial"), 0},
+		{KindBlob, filepath.Join(s.dir, ocispec.ImageBlobsDir), 1},
+		{KindLayer, s.side("layers"), 1},
+		{KindDerived, s.side("derived"), 1},
+		{KindPartial, s.side("partial"), 0},
 	} {
 		if err := c.list(ctx, dir.kind, dir.path, dir.depth); err != nil {
 			return nil, fmt.Errorf("looking through the image store %s: %w", s.dir, err)
@@ -191,10 +191,10 @@ func (c *contents) list(ctx context.Context, kind Kind, dir string, depth int) e
 	return err
 }
 
-// add adds one file. One that is not finished is of kind Partial, wherever it is.
+// add adds one file. One that is not finished is of kind KindPartial, wherever it is.
 func (c *contents) add(kind Kind, path string) error {
 	if name := filepath.Base(path); strings.HasPrefix(name, ".") || strings.Contains(name, ".part") {
-		kind = Partial
+		kind = KindPartial
 	}
 	info, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -204,7 +204,7 @@ func (c *contents) add(kind Kind, path string) error {
 		return err
 	}
 	f := &file{kind: kind, path: path, size: info.Size(), used: lastUse(info)}
-	if kind == Partial {
+	if kind == KindPartial {
 		f.used = info.ModTime()
 	}
 	if info.IsDir() {
@@ -223,7 +223,7 @@ func (c *contents) strays(dir string) error {
 		return err
 	}
 	for _, path := range left {
-		if err := c.add(Partial, path); err != nil {
+		if err := c.add(KindPartial, path); err != nil {
 			return err
 		}
 	}

@@ -105,7 +105,7 @@ type verifier struct {
 func (v *verifier) file(ctx context.Context, f *file) error {
 	var wrong error
 	switch f.kind {
-	case Blob, Layer:
+	case KindBlob, KindLayer:
 		d := digest.NewDigestFromEncoded(digest.Algorithm(filepath.Base(filepath.Dir(f.path))), filepath.Base(f.path))
 		if wrong = d.Validate(); wrong != nil {
 			wrong = fmt.Errorf("%s is not named by a digest", f.path)
@@ -116,7 +116,7 @@ func (v *verifier) file(ctx context.Context, f *file) error {
 			return err
 		}
 		wrong = err
-	case Derived:
+	case KindDerived:
 		// Only what made it knows what it should be; its stamp says that nothing
 		// was written to it since.
 		if info, err := os.Stat(f.path); err == nil && !info.ModTime().Equal(stamp(info.Size())) {
@@ -154,7 +154,7 @@ func (v *verifier) hash(ctx context.Context, f *file, want digest.Digest) error 
 	if got := digest.NewDigest(want.Algorithm(), sum); got != want {
 		return fmt.Errorf("%s: %w: it holds %s", f.path, errMismatch, got)
 	}
-	if f.kind == Layer && v.s.alone {
+	if f.kind == KindLayer && v.s.alone {
 		return os.Chtimes(f.path, time.Time{}, stamp(size))
 	}
 	return nil
