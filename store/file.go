@@ -27,9 +27,12 @@ func (s *Store) lock(ctx context.Context, name string) (unlock func(), err error
 	return func() { _ = l.Close() }, nil
 }
 
+// tempPrefix begins the names of files that are being written.
+const tempPrefix = ".tmp-"
+
 // writeFile gives the file name the contents data, at once and for good.
 func writeFile(name string, data []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(name), ".tmp-")
+	f, err := os.CreateTemp(filepath.Dir(name), tempPrefix)
 	if err != nil {
 		return err
 	}

@@ -218,12 +218,15 @@ func (c *contents) add(kind Kind, path string) error {
 
 // strays adds what an unfinished write of index.json left.
 func (c *contents) strays(dir string) error {
-	left, err := filepath.Glob(filepath.Join(dir, ".tmp-*"))
+	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return err
 	}
-	for _, path := range left {
-		if err := c.add(KindPartial, path); err != nil {
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), tempPrefix) {
+			continue
+		}
+		if err := c.add(KindPartial, filepath.Join(dir, e.Name())); err != nil {
 			return err
 		}
 	}
@@ -234,11 +237,14 @@ func (c *contents) strays(dir string) error {
 func treeSize(dir string) (int64, error) {
 	var n int64
 	err := filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
+		var info fs.FileInfo
+		if err == nil && !d.IsDir() {
+			info, err = d.Info()
 		}
-		info, err := d.Info()
-		if err == nil {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil // an import that goes on, or just ended
+		case info != nil:
 			n += info.Size()
 		}
 		return err
