@@ -119,7 +119,7 @@ func listing(t *testing.T, file string) string {
 	return ok(t, "tar", "--warning=no-unknown-keyword", "--numeric-owner", "-tvf", file)
 }
 
-// TestRootFS gets the root file system itself, merged and copied, as a tar
+// TestRootFS gets the root file system itself, merged and made in one, as a tar
 // archive and as an image; all hold what format tar holds.
 func TestRootFS(t *testing.T) {
 	setup(t)
@@ -127,10 +127,10 @@ func TestRootFS(t *testing.T) {
 	out := t.TempDir()
 	ok(t, "docker", buildx(manifest, "--target", "tar", "--output", "type=local,dest="+out)...)
 	want := strings.Split(listing(t, filepath.Join(out, "os.tar")), "\n")
-	merged, copied := filepath.Join(out, "merged.tar"), filepath.Join(out, "copied.tar")
+	merged, single := filepath.Join(out, "merged.tar"), filepath.Join(out, "single.tar")
 	ok(t, "docker", buildx(manifest, "--target", "rootfs", "--output", "type=tar,dest="+merged)...)
-	ok(t, "docker", buildx(manifest, "--target", "rootfs", "--build-arg", "LKX_NO_MERGE=1", "--output", "type=tar,dest="+copied)...)
-	for _, file := range []string{merged, copied} {
+	ok(t, "docker", buildx(manifest, "--target", "rootfs", "--build-arg", "LKX_NO_MERGE=1", "--output", "type=tar,dest="+single)...)
+	for _, file := range []string{merged, single} {
 		got := strings.Split(listing(t, file), "\n")
 		if d := cmp.Diff(sorted(want), sorted(got)); d != "" {
 			t.Errorf("%s differs from format tar:\n%s", filepath.Base(file), d)
@@ -195,7 +195,7 @@ func TestSourcePolicy(t *testing.T) {
 }
 
 // TestRelabelledFrontend builds with a frontend image of other labels: it is
-// the program that counts, so every segment is cached.
+// the program that counts, so everything is cached, whatever is built.
 func TestRelabelledFrontend(t *testing.T) {
 	e := setup(t)
 	ctx := t.TempDir()
@@ -205,10 +205,18 @@ func TestRelabelledFrontend(t *testing.T) {
 	}
 	ref := e.registry + "/lkx-os/relabelled:1"
 	ok(t, "docker", "buildx", "build", "--output", "type=image,push=true,name="+ref, ctx)
-	ok(t, "docker", buildx(write(t, "os.yml", small), "--target", "tar", "--output", "type=cacheonly")...)
-	relabelled := strings.Replace(small, "ghcr.io/lkx-os/lkx:0.1", ref, 1)
-	out := ok(t, "docker", buildx(write(t, "os.yml", relabelled), "--target", "tar", "--output", "type=cacheonly")...)
-	if hits, made := vertices(out); len(made) != 0 || len(hits) == 0 {
-		t.Errorf("made anew: %q; cached: %q", made, hits)
+	text, _ := minimal(t)
+	relabelled := strings.Replace(text, "ghcr.io/lkx-os/lkx:0.1", ref, 1)
+	for _, args := range [][]string{
+		{"--target", "kernel+initrd"},
+		{"--build-arg", "FORMAT=kernel+squashfs,tar"},
+		{"--target", "rootfs"},
+		{"--target", "rootfs", "--build-arg", "LKX_NO_MERGE=1"},
+	} {
+		args = append(args, "--output", "type=cacheonly")
+		solve(t, write(t, "os.yml", text), args...)
+		if hits, made := solve(t, write(t, "os.yml", relabelled), args...); len(work(made)) > 0 || len(work(hits)) == 0 {
+			t.Errorf("%q: made anew: %q; cached: %q", args, made, hits)
+		}
 	}
 }

@@ -22,7 +22,7 @@ func component(t *testing.T, name, arch string) tree.Tree {
 		}
 		t.Skip("no component images: LKX_TEST_IMAGES is not set")
 	}
-	s, err := store.Open(filepath.Join(t.TempDir(), "store"), store.Options{Layouts: []string{layout}})
+	s, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "store"), store.Options{Layouts: []string{layout}})
 	if err != nil {
 		t.Fatal(err)
 	}

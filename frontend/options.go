@@ -20,7 +20,7 @@ const (
 	ArgCompression = "COMPRESSION" // of the initrd
 	ArgSize        = "SIZE"        // least size of disks: bytes, or with K, M, G or T
 	argEpoch       = "SOURCE_DATE_EPOCH"
-	argCopies      = "LKX_NO_MERGE" // merges root file systems by copying, as old daemons must
+	argCopies      = "LKX_NO_MERGE" // makes root file systems without merge ops, as old daemons must
 )
 
 // buildOptions are the build arguments that are ours.

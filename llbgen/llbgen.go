@@ -80,29 +80,25 @@ func Segment(s *plan.Step, o Options) llb.State {
 }
 
 // RootFS is the graph of p's root file system, what boots it included. Each
-// step is a vertex of its own; they are merged, or copied over each other by
-// daemons that cannot merge.
+// step is a vertex of its own, and they are merged. Daemons that cannot merge
+// make it in one: copying steps over each other would hash all of their bytes.
 func RootFS(p *plan.Plan, o Options) llb.State {
-	var parts []llb.State
 	steps := p.Steps
 	if p.Boot != nil {
 		steps = append([]plan.Step{*p.Boot}, steps...)
 	}
+	if !o.Merge {
+		job := &plan.Job{Make: plan.JobRootFS, Epoch: o.Epoch, Steps: anonymized(steps)}
+		return o.exec(job, "root file system", nil)
+	}
+	var parts []llb.State
 	for i := range steps {
 		job := &plan.Job{Make: plan.JobRootFS, Epoch: o.Epoch, Steps: []plan.Step{anonymous(steps[i])}}
 		parts = append(parts, o.exec(job, "root file system: "+steps[i].Title, &steps[i]))
 	}
 	dirs := &plan.Job{Make: plan.JobRootDirs, Epoch: o.Epoch, Steps: anonymized(steps)}
 	parts = append(parts, o.exec(dirs, "root file system: directories", nil))
-	if o.Merge {
-		return llb.Merge(parts, llb.WithCustomName("merge the root file system"))
-	}
-	out := llb.Scratch()
-	for _, part := range parts {
-		out = out.File(llb.Copy(part, "/", "/", &llb.CopyInfo{CopyDirContentsOnly: true}),
-			llb.WithCustomName("merge the root file system by copying"))
-	}
-	return out
+	return llb.Merge(parts, llb.WithCustomName("merge the root file system"))
 }
 
 // anonymous is s without what only people read, so that a new title or a new

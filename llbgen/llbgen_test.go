@@ -1,6 +1,7 @@
 package llbgen_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"slices"
@@ -51,7 +52,7 @@ func options() llbgen.Options {
 	}
 }
 
-// op is one operation of a graph, by its name.
+// op is one operation of a graph, by its name, or what it gets from where.
 type op struct {
 	pb     *pb.Op
 	digest digest.Digest
@@ -78,7 +79,7 @@ func ops(t *testing.T, st llb.State) map[string]op {
 				o.lines = append(o.lines, r.Start.Line)
 			}
 		}
-		out[def.Metadata[d].Description["llb.customname"]] = o
+		out[cmp.Or(def.Metadata[d].Description["llb.customname"], p.GetSource().GetIdentifier())] = o
 	}
 	return out
 }
@@ -164,22 +165,84 @@ func TestNoCache(t *testing.T) {
 	}
 }
 
-// TestRootFS merges, or copies where the daemon cannot merge.
+// TestRootFS merges, or makes all in one where the daemon cannot merge.
 func TestRootFS(t *testing.T) {
 	for _, merge := range []bool{true, false} {
 		o := options()
 		o.Merge = merge
-		merges, copies := 0, 0
-		for name, op := range ops(t, llbgen.RootFS(thePlan("app"), o)) {
+		merged, execs := 0, 0
+		for _, op := range ops(t, llbgen.RootFS(thePlan("app"), o)) {
 			if m := op.pb.GetMerge(); m != nil {
-				merges += len(m.Inputs)
+				merged += len(m.Inputs)
 			}
-			if strings.Contains(name, "by copying") {
-				copies++
+			if op.pb.GetExec() != nil {
+				execs++
 			}
 		}
-		if merge && (merges != 6 || copies != 0) || !merge && (merges != 0 || copies == 0) {
-			t.Errorf("merge %v: %d merged, %d copied", merge, merges, copies)
+		if merge && (merged != 6 || execs != 6) || !merge && (merged != 0 || execs != 1) {
+			t.Errorf("merge %v: %d merged, of %d exec ops", merge, merged, execs)
+		}
+	}
+}
+
+// graphs are all kinds of graphs there are.
+func graphs(p *plan.Plan, o llbgen.Options) map[string]llb.State {
+	all := artifacts
+	all.Root, all.Disks = true, []string{"squashfs", "erofs"}
+	unmerged := o
+	unmerged.Merge = false
+	return map[string]llb.State{
+		"artifacts": llbgen.Export(p, all, o), "root file system": llbgen.RootFS(p, o), "in one": llbgen.RootFS(p, unmerged),
+	}
+}
+
+// TestNoHashing pins what BuildKit hashes for its cache keys: the program, work
+// orders and what users wrote. Images, segments and root file systems, which can
+// be of any size, are keyed by what made them; a file op that copies hashes what
+// it copies, and so does a mount that does not say otherwise.
+func TestNoHashing(t *testing.T) {
+	for name, graph := range graphs(thePlan("app"), options()) {
+		for title, op := range ops(t, graph) {
+			for _, a := range op.pb.GetFile().GetActions() {
+				switch {
+				case a.GetMkfile() != nil:
+				case a.GetCopy() != nil && title == "[internal] load lkx":
+				default:
+					t.Errorf("%s: %s hashes what it copies", name, title)
+				}
+			}
+			for _, m := range op.pb.GetExec().GetMounts() {
+				hashed := m.Input >= 0 && m.ContentCache != pb.MountContentCache_OFF
+				if small := slices.Contains([]string{"/", plan.JobDir, plan.ContextDir, plan.OutDir}, m.Dest); hashed && !small {
+					t.Errorf("%s: %s hashes what is mounted at %s", name, title, m.Dest)
+				}
+			}
+		}
+	}
+}
+
+// TestFrontendImage keeps the frontend's image out of all ops but the one that
+// takes the program from it: that is keyed by the program's bytes, and so all
+// others are the same whatever else is in the image.
+func TestFrontendImage(t *testing.T) {
+	for name, graph := range graphs(thePlan("app"), options()) {
+		all := ops(t, graph)
+		var image string
+		for _, op := range all {
+			if s := op.pb.GetSource(); s != nil && strings.Contains(s.Identifier, "library/frontend") {
+				image = op.digest.String()
+			}
+		}
+		users := map[string]bool{}
+		for title, op := range all {
+			for _, in := range op.pb.Inputs {
+				if in.Digest == image {
+					users[title] = true
+				}
+			}
+		}
+		if image == "" || len(users) != 1 || !users["[internal] load lkx"] {
+			t.Errorf("%s: the frontend's image %s is used by %v", name, image, users)
 		}
 	}
 }

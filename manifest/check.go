@@ -9,6 +9,8 @@ import (
 
 	"github.com/containerd/platforms"
 	"github.com/opencontainers/go-digest"
+
+	"github.com/lkx-os/lkx/internal/source"
 )
 
 // containerName is what may name a container: it becomes a directory, a
@@ -126,7 +128,7 @@ func (m *Manifest) checkOrder(d *decoder) {
 			k, ok := index[name]
 			switch {
 			case !ok:
-				d.complain(at, fmt.Sprintf("no service is named %q", name), nearest(name, names))
+				d.complain(at, fmt.Sprintf("no service is named %q", name), source.Nearest(name, names))
 			case state[k] == 1:
 				d.complain(at, "services wait for each other: "+strings.Join(append(way[slices.Index(way, name):], name), " → "), "remove one of them")
 			case state[k] == 0:

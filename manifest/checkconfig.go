@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/lkx-os/lkx/internal/source"
 )
 
 // checkConfig finds what no container could run with. at is the path of the
@@ -93,7 +95,7 @@ func (d *decoder) checkSource(at, src string, options []string, volumes map[stri
 	switch {
 	case v == nil:
 		hint := "write an absolute path, or the name of an entry of volumes"
-		if near := nearest(src, slices.Sorted(maps.Keys(volumes))); near != "" {
+		if near := source.Nearest(src, slices.Sorted(maps.Keys(volumes))); near != "" {
 			hint = near
 		}
 		d.complain(at, fmt.Sprintf("no volume is named %q", src), hint)
@@ -163,7 +165,7 @@ func (d *decoder) checkCapabilities(list []string, at string) {
 			if up := "CAP_" + strings.TrimPrefix(strings.ToUpper(s), "CAP_"); slices.Contains(Capabilities, up) {
 				hint = fmt.Sprintf("did you mean %q?", up)
 			} else {
-				hint = nearest(s, Capabilities)
+				hint = source.Nearest(s, Capabilities)
 			}
 			d.complain(item, fmt.Sprintf("unknown capability %q", s), hint)
 		}

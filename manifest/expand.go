@@ -48,7 +48,7 @@ func (l *loader) expand(first *source.File) {
 			l.errs = append(l.errs, &source.Error{
 				Pos: source.Pos{File: first, Line: 1, Col: 1}, Path: "args",
 				Msg:  fmt.Sprintf("argument %s is given, but the manifest has none of that name", name),
-				Hint: nearest(name, append(slices.Sorted(maps.Keys(l.args)), l.o.Known...)),
+				Hint: source.Nearest(name, append(slices.Sorted(maps.Keys(l.args)), l.o.Known...)),
 			})
 		}
 	}
@@ -174,7 +174,7 @@ func (x *expander) lookup(name string) (string, bool) {
 // undefined is the hint for a name that is no argument.
 func (x *expander) undefined(name string) string {
 	known := slices.Sorted(maps.Keys(x.args))
-	if hint := nearest(name, known); strings.HasPrefix(hint, "did") {
+	if hint := source.Nearest(name, known); strings.HasPrefix(hint, "did") {
 		return hint
 	}
 	return fmt.Sprintf(`give it (--arg %s=…), declare it under "args", or write $${%s} for the text itself`, name, name)

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/lkx-os/lkx/internal/source"
 )
 
 // A merger lays the parts of a manifest over each other: entries of lists come
@@ -199,7 +201,7 @@ func (m *merger) override(list, own, how *yaml.Node, path string) {
 		}
 	}
 	if at < 0 {
-		m.fault(name, join(path, key), fmt.Sprintf("there is no %q before this to override", name.Value), nearest(name.Value, names))
+		m.fault(name, join(path, key), fmt.Sprintf("there is no %q before this to override", name.Value), source.Nearest(name.Value, names))
 		return
 	}
 	switch how.Value {

@@ -201,7 +201,7 @@ func (l *loader) arch() string {
 
 func (l *loader) knownArch(n *yaml.Node, path string) {
 	if l.isString(n) && !slices.Contains(architectures, n.Value) {
-		hint := nearest(n.Value, architectures)
+		hint := source.Nearest(n.Value, architectures)
 		if name := (map[string]string{"x86": "amd64", "x86_64": "amd64", "x64": "amd64", "aarch64": "arm64"})[n.Value]; name != "" {
 			hint = fmt.Sprintf("did you mean %q?", name)
 		}

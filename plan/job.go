@@ -26,7 +26,7 @@ type Job struct {
 // What a job can make.
 const (
 	JobSegment   = "segment"   // the segment of its one step, as SegmentFile
-	JobRootFS    = "rootfs"    // the tree of its one step, as a directory
+	JobRootFS    = "rootfs"    // the tree of its steps, as a directory
 	JobRootDirs  = "rootdirs"  // the directories that steps need and do not place, as the steps together have them
 	JobDisk      = "disk"      // its steps as a root file system for a disk
 	JobArtifacts = "artifacts" // files in its formats

@@ -44,6 +44,7 @@ func (s *Store) blob(ctx context.Context, name reference.Named, desc ocispec.Des
 		return "", fmt.Errorf("digest %q: %w", desc.Digest, err)
 	}
 	if s.has(desc) {
+		touch(s.layout.blob(desc.Digest))
 		return s.layout.blob(desc.Digest), nil
 	}
 	for _, l := range s.layouts {

@@ -182,11 +182,11 @@ func TestErrors(t *testing.T) {
 func TestNotALayout(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "thesis.tex"), nil)
-	_, err := store.Open(dir, store.Options{})
+	_, err := store.Open(t.Context(), dir, store.Options{})
 	checkError(t, err, "opening the image store "+dir+": not an OCI image layout, and not empty (it has thesis.tex): choose another directory")
-	_, err = store.Open(t.TempDir(), store.Options{Layouts: []string{dir}})
+	_, err = store.Open(t.Context(), t.TempDir(), store.Options{Layouts: []string{dir}})
 	checkError(t, err, dir+" is not an OCI image layout: it has no index.json: *")
-	_, err = store.Open(t.TempDir(), store.Options{Mirrors: map[string][]string{"docker.io": {"ftp://x"}}})
+	_, err = store.Open(t.Context(), t.TempDir(), store.Options{Mirrors: map[string][]string{"docker.io": {"ftp://x"}}})
 	checkError(t, err, `mirror "ftp://x" of docker.io: not a host or URL`)
 }
 

@@ -9,8 +9,6 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
-
-	"github.com/gofrs/flock"
 )
 
 // poll is how often a lock that another process holds is asked for again.
@@ -22,16 +20,19 @@ func (s *Store) lock(ctx context.Context, name string) (unlock func(), err error
 	if err := os.MkdirAll(s.side("locks"), 0o755); err != nil {
 		return nil, err
 	}
-	l := flock.New(s.side("locks", name), flock.SetPermissions(0o644))
+	l := s.flock(name)
 	if _, err := l.TryLockContext(ctx, poll); err != nil {
 		return nil, fmt.Errorf("locking %s: %w", l.Path(), err)
 	}
 	return func() { _ = l.Close() }, nil
 }
 
+// tempPrefix begins the names of files that are being written.
+const tempPrefix = ".tmp-"
+
 // writeFile gives the file name the contents data, at once and for good.
 func writeFile(name string, data []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(name), ".tmp-")
+	f, err := os.CreateTemp(filepath.Dir(name), tempPrefix)
 	if err != nil {
 		return err
 	}

@@ -60,7 +60,7 @@ func TestStall(t *testing.T) {
 	}))
 	defer srv.Close()
 	defer close(release)
-	s, err := Open(t.TempDir(), Options{})
+	s, err := Open(t.Context(), t.TempDir(), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -86,6 +86,7 @@ func openLayer(path string) (*layerFile, error) {
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
+	touch(path)
 	return &layerFile{f, info.Size()}, nil
 }
 

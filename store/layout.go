@@ -89,24 +89,34 @@ func names(desc ocispec.Descriptor) []string {
 	return out
 }
 
-// setName makes name mean desc in index.json. The caller holds the index's
-// lock.
-func (l layout) setName(name reference.Named, desc ocispec.Descriptor) error {
+// entry is what index.json has for an image.
+func entry(name string, desc ocispec.Descriptor) ocispec.Descriptor {
+	return ocispec.Descriptor{
+		MediaType: desc.MediaType,
+		Digest:    desc.Digest,
+		Size:      desc.Size,
+		Platform:  desc.Platform,
+		Annotations: map[string]string{
+			images.AnnotationImageName: name,
+			ocispec.AnnotationRefName:  name,
+		},
+	}
+}
+
+// setNames makes the names of entries mean them, and nothing else, in
+// index.json. The caller holds the index's lock.
+func (l layout) setNames(entries ...ocispec.Descriptor) error {
 	index, err := l.index()
 	if err != nil {
 		return err
 	}
+	var taken []string
+	for _, e := range entries {
+		taken = append(taken, names(e)...)
+	}
 	index.Manifests = slices.DeleteFunc(index.Manifests, func(d ocispec.Descriptor) bool {
-		return slices.Contains(names(d), name.String())
+		return slices.ContainsFunc(names(d), func(n string) bool { return slices.Contains(taken, n) })
 	})
-	index.Manifests = append(index.Manifests, ocispec.Descriptor{
-		MediaType: desc.MediaType,
-		Digest:    desc.Digest,
-		Size:      desc.Size,
-		Annotations: map[string]string{
-			images.AnnotationImageName: name.String(),
-			ocispec.AnnotationRefName:  name.String(),
-		},
-	})
+	index.Manifests = append(index.Manifests, entries...)
 	return l.writeIndex(index)
 }

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -188,8 +189,12 @@ func TestReadOnly(t *testing.T) {
 		defer chmod(t, "u+w", dir)
 	}
 	s := open(t, dir, store.Options{})
+	defer s.Close() // or else it could not be unmounted
 	mustPull(t, s, r.host()+"/x:1", "linux/amd64", tar)
 	mustFail(t, s, r.host()+"/y:1", "linux/amd64", r.host()+"/y:1: *lkx/locks/*: *")
+	if _, err := store.Open(t.Context(), dir, store.Options{Alone: true, NoWait: true}); !errors.Is(err, store.ErrBusy) && !store.IsReadOnly(err) {
+		t.Errorf("to be pruned: %v", err)
+	}
 }
 
 func chmod(t *testing.T, mode, dir string) {

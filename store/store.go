@@ -6,8 +6,9 @@
 //	oci-layout, index.json   the layout; index.json names every whole image
 //	blobs/sha256/HEX         manifests, configs and compressed layers
 //	lkx/layers/sha256/HEX    uncompressed layers, named by their own digest (diff ID)
+//	lkx/derived/KIND/HEX     what was made of them, named by what it was made of
 //	lkx/partial/HEX          downloads to be continued
-//	lkx/locks/NAME           locks between processes; empty files that stay
+//	lkx/locks/NAME           locks between processes; empty files
 //
 // skopeo, crane and buildx read the directory as it is. Of an image for
 // several platforms only those asked for have their layers here. The layers of
@@ -24,6 +25,12 @@
 // nanoseconds since 1970. A file that still has its stamp was not written to
 // since and is used without another pass over it; one that lost it (an edit, a
 // truncation, a plain copy) is verified again, and unpacked again if it fails.
+//
+// # What is removed, and when
+//
+// A store that is open is in use: nothing in it is removed but by who has it
+// open alone ([Options.Alone]). The access time of a file is when it was of use
+// last, and that of an image's manifest or index, when the image was.
 package store
 
 import (
@@ -36,6 +43,7 @@ import (
 	"sync"
 
 	"github.com/distribution/reference"
+	"github.com/gofrs/flock"
 	digest "github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
@@ -70,13 +78,23 @@ type Options struct {
 
 	// Progress is told of fetching and unpacking, one call at a time.
 	Progress func(Event)
+
+	// Alone keeps all others out until Close, as removing things needs it. Open
+	// waits until nobody has the store open; those who come later wait in turn.
+	Alone bool
+
+	// NoWait makes Open give [ErrBusy] where it would wait.
+	NoWait bool
+
+	// Waiting is told, once, that Open has to wait for others.
+	Waiting func()
 }
 
 // Event is progress on one blob.
 type Event struct {
-	Ref         string // of the image, in full
+	Ref         string // of the image, in full; of others, what people know them by
 	Digest      string // of the blob
-	Op          string // "pull" or "unpack"
+	Op          string // "pull", "unpack", "import", "export" or "verify"
 	Done, Total int64  // bytes of the blob as it is in the registry
 	Finished    bool   // it was the last event of this blob and Op
 }
@@ -84,7 +102,9 @@ type Event struct {
 // Store is an image store. Any number of goroutines and processes may share
 // one directory.
 type Store struct {
-	layout                // our own
+	layout                    // our own
+	use          *flock.Flock // that it is open; nil if it cannot be written to
+	alone        bool
 	layouts      []layout // others
 	remote       *remote  // nil when offline
 	slots        chan struct{}
@@ -98,10 +118,12 @@ var (
 	_ assemble.Blobs   = (*Store)(nil)
 )
 
-// Open opens the store in dir, which is made if there is none.
-func Open(dir string, o Options) (*Store, error) {
+// Open opens the store in dir, which is made if there is none. It waits for who
+// has the store open alone.
+func Open(ctx context.Context, dir string, o Options) (*Store, error) {
 	s := &Store{
 		layout:   layout{dir},
+		alone:    o.Alone,
 		slots:    make(chan struct{}, parallel),
 		progress: o.Progress,
 	}
@@ -112,23 +134,32 @@ func Open(dir string, o Options) (*Store, error) {
 		}
 		s.layouts = append(s.layouts, other)
 	}
-	if err := s.create(); err != nil {
+	if !o.Offline {
+		var err error
+		if s.remote, err = newRemote(o.Mirrors, o.DockerConfig); err != nil {
+			return nil, err
+		}
+	}
+	err := s.create(ctx)
+	if err == nil {
+		s.use, err = s.hold(ctx, o)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("opening the image store %s: %w", dir, err)
 	}
-	if o.Offline {
-		return s, nil
-	}
-	var err error
-	s.remote, err = newRemote(o.Mirrors, o.DockerConfig)
-	return s, err
+	return s, nil
 }
 
-// Close ends idle connections to registries. Layers stay open.
+// Close gives the store free to be pruned, and ends idle connections to
+// registries. Layers stay open.
 func (s *Store) Close() error {
 	if s.remote != nil {
 		s.remote.client.CloseIdleConnections()
 	}
-	return nil
+	if s.use == nil {
+		return nil
+	}
+	return s.use.Close()
 }
 
 // Resolve finds what ref means now, and the config it has for platform
@@ -294,7 +325,7 @@ func parse(ref string) (reference.Named, error) {
 
 // keepName writes name into index.json, if all of img is in this layout.
 func (s *Store) keepName(ctx context.Context, name reference.Named, img image) error {
-	for _, b := range append([]ocispec.Descriptor{img.top, img.manifest, img.configAt}, img.layers...) {
+	for _, b := range append(img.needs(), img.top) {
 		if !s.has(b) {
 			return nil
 		}
@@ -302,12 +333,12 @@ func (s *Store) keepName(ctx context.Context, name reference.Named, img image) e
 	if known, err := s.named(name); err != nil || len(known) == 1 && known[0].Digest == img.top.Digest {
 		return err
 	}
-	unlock, err := s.lock(ctx, "index")
+	unlock, err := s.lock(ctx, indexLock)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	return s.setName(name, img.top)
+	return s.setNames(entry(name.String(), img.top))
 }
 
 // report tells of progress, one caller at a time.
@@ -326,7 +357,7 @@ func (s *Store) side(elem ...string) string {
 }
 
 // create makes the layout's own files, unless they are there.
-func (s *Store) create() error {
+func (s *Store) create(ctx context.Context) error {
 	marker := filepath.Join(s.dir, ocispec.ImageLayoutFile)
 	if _, err := os.Stat(marker); err == nil {
 		_, err := s.index()
@@ -344,7 +375,7 @@ func (s *Store) create() error {
 			return fmt.Errorf("not an OCI image layout, and not empty (it has %s): choose another directory", n)
 		}
 	}
-	unlock, err := s.lock(context.Background(), "index")
+	unlock, err := s.lock(ctx, indexLock)
 	if err != nil {
 		return err
 	}

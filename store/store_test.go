@@ -21,19 +21,27 @@ import (
 )
 
 // childRef, in the environment, makes this program a build of its own that
-// pulls the image it names.
+// pulls the image it names, or does what gc_test.go has for it.
 const (
 	childRef = "LKX_TEST_STORE_REF"
 	childDir = "LKX_TEST_STORE_DIR"
 )
 
+func childMain(dir, ref string) error {
+	if task := childTask(ref); task != nil {
+		return task(dir)
+	}
+	s, err := store.Open(context.Background(), dir, store.Options{})
+	if err != nil {
+		return err
+	}
+	_, err = pull(s, ref, "linux/amd64")
+	return err
+}
+
 func TestMain(m *testing.M) {
 	if ref := os.Getenv(childRef); ref != "" {
-		s, err := store.Open(os.Getenv(childDir), store.Options{})
-		if err == nil {
-			_, err = pull(s, ref, "linux/amd64")
-		}
-		if err != nil {
+		if err := childMain(os.Getenv(childDir), ref); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -55,7 +63,7 @@ func child(t *testing.T, dir, ref string) *exec.Cmd {
 
 func open(t *testing.T, dir string, o store.Options) *store.Store {
 	t.Helper()
-	s, err := store.Open(dir, o)
+	s, err := store.Open(t.Context(), dir, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -278,7 +286,7 @@ func TestParallel(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
-			s, err := store.Open(dir, store.Options{})
+			s, err := store.Open(t.Context(), dir, store.Options{})
 			if err != nil {
 				t.Error(err)
 				return

@@ -25,6 +25,7 @@ func (s *Store) download(ctx context.Context, from string, d digest.Digest) (str
 	defer unlock()
 	if s.has(desc) {
 		if verify(path, d) == nil {
+			touch(path)
 			return path, nil
 		}
 		if err := os.Remove(path); err != nil {

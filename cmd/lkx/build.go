@@ -31,21 +31,24 @@ type buildFlags struct {
 	compression string
 	size        string
 	progress    string
+	cacheSize   string
 }
 
 // imageFlags say which manifest is meant, and where its images come from.
 type imageFlags struct {
 	manifestFlags
+	storeFlags
 	layouts []string
 	mirrors []string
-	store   string
+	offline bool
 }
 
 func (f *imageFlags) add(c *cobra.Command) {
 	f.manifestFlags.add(c)
 	c.Flags().StringArrayVar(&f.layouts, "layout", nil, "search this OCI image layout `DIR` before any registry (repeatable)")
 	c.Flags().StringArrayVar(&f.mirrors, "mirror", nil, "ask `[REGISTRY=]URL` before REGISTRY, which is docker.io when it is left out (repeatable)")
-	c.Flags().StringVar(&f.store, "store", "", "keep images in `DIR` (default $LKX_STORE, or lkx/images in the user's cache directory)")
+	c.Flags().BoolVar(&f.offline, "offline", false, "ask no registry: use the images that the store has")
+	f.storeFlags.add(c.Flags())
 }
 
 func buildCommand() *cobra.Command {
@@ -79,10 +82,11 @@ the artifacts; the default is 0.`,
 	c.Flags().StringVarP(&f.format, "format", "f", formats.Default, "`FORMATS` to make, separated by commas; see \"lkx formats\"")
 	c.Flags().StringVarP(&f.out, "output", "o", ".", "`DIR` for the files")
 	c.Flags().StringVar(&f.name, "name", "", "base `NAME` of the files (default: that of the manifest)")
-	c.Flags().StringVar(&f.builder, "builder", "local", "who builds: local, docker, or the `ADDRESS` of a BuildKit")
+	c.Flags().StringVar(&f.builder, "builder", localBuilder, "who builds: local, docker, or the `ADDRESS` of a BuildKit")
 	c.Flags().StringVar(&f.compression, "compression", formats.Compressions[0], "how the initrd is compressed: "+strings.Join(formats.Compressions, " or "))
 	c.Flags().StringVar(&f.size, "size", "", "least `SIZE` of disks, such as 4G (default: as large as their content)")
-	c.Flags().StringVar(&f.progress, "progress", "auto", "how progress is shown: auto, tty, plain, rawjson or quiet")
+	addProgress(c.Flags(), &f.progress)
+	c.Flags().StringVar(&f.cacheSize, "cache-size", "", "afterwards remove from the store what was of use longest ago, until it is of `SIZE`; 0 for never (default $LKX_CACHE_SIZE, or "+defaultCacheSize+")")
 	_ = c.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(formats.Names(), cobra.ShellCompDirectiveNoFileComp))
 	return c
 }
@@ -97,26 +101,49 @@ func (f *buildFlags) build(ctx context.Context, manifests []string, stdin io.Rea
 		return err
 	}
 	source.Print(stderr, asWarnings(m.Warnings))
+	limit, err := cacheLimit(f.cacheSize)
+	if err != nil {
+		return err
+	}
 	show, err := newDisplay(stderr, f.progress)
 	if err != nil {
 		return err
 	}
+	defer show.close()
 	req.Status = show.send
-	e, err := f.engine(show)
+	names, err := f.make(ctx, req, show)
 	if err != nil {
-		show.close()
 		return err
 	}
-	names, err := e.Build(ctx, req)
 	show.close()
-	if err != nil {
-		return err
-	}
 	for _, n := range names {
 		fmt.Fprintln(stdout, filepath.Join(f.out, n))
 	}
+	if f.builder == localBuilder && limit > 0 {
+		f.trim(ctx, limit, stderr)
+	}
 	return nil
 }
+
+// make has the chosen builder build, and names the files.
+func (f *buildFlags) make(ctx context.Context, req engine.Request, show *display) ([]string, error) {
+	if f.builder != localBuilder {
+		e, err := f.buildKit()
+		if err != nil {
+			return nil, err
+		}
+		return e.Build(ctx, req)
+	}
+	s, err := f.open(ctx, show.pull, show.wait)
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	return (&engine.Local{Images: s}).Build(ctx, req)
+}
+
+// localBuilder is the builder that is this program.
+const localBuilder = "local"
 
 // request reads the manifests and checks the options.
 func (f *buildFlags) request(ctx context.Context, manifests []string, stdin io.Reader) (engine.Request, error) {
@@ -149,13 +176,10 @@ func (f *buildFlags) request(ctx context.Context, manifests []string, stdin io.R
 	return r, nil
 }
 
-func (f *buildFlags) engine(show *display) (engine.Engine, error) {
-	if f.builder == "local" {
-		s, err := f.open(show.pull)
-		return &engine.Local{Images: s}, err
-	}
-	if len(f.layouts) > 0 || len(f.mirrors) > 0 {
-		return nil, usageError{errors.New("--layout and --mirror are for local builds: a BuildKit has its own configuration")}
+// buildKit is the builder that --builder names.
+func (f *buildFlags) buildKit() (engine.Engine, error) {
+	if len(f.layouts) > 0 || len(f.mirrors) > 0 || f.offline {
+		return nil, usageError{errors.New("--layout, --mirror and --offline are for local builds: a BuildKit has its own configuration")}
 	}
 	tool, err := os.Executable()
 	if err != nil {
@@ -167,16 +191,8 @@ func (f *buildFlags) engine(show *display) (engine.Engine, error) {
 	return &engine.BuildKit{Addr: f.builder, Tool: tool}, nil
 }
 
-// open opens the image store.
-func (f *imageFlags) open(progress func(store.Event)) (*store.Store, error) {
-	dir := cmp.Or(f.store, os.Getenv("LKX_STORE"))
-	if dir == "" {
-		cache, err := os.UserCacheDir()
-		if err != nil {
-			return nil, fmt.Errorf("no place for images: %w; name one with --store", err)
-		}
-		dir = filepath.Join(cache, "lkx", "images")
-	}
+// open opens the image store. Waiting is told if others keep us out of it.
+func (f *imageFlags) open(ctx context.Context, progress func(store.Event), waiting func(string)) (*store.Store, error) {
 	mirrors := map[string][]string{}
 	for _, m := range f.mirrors {
 		host, url, ok := strings.Cut(m, "=")
@@ -185,11 +201,7 @@ func (f *imageFlags) open(progress func(store.Event)) (*store.Store, error) {
 		}
 		mirrors[host] = append(mirrors[host], url)
 	}
-	s, err := store.Open(dir, store.Options{Layouts: f.layouts, Mirrors: mirrors, Progress: progress})
-	if err != nil && f.store == "" && errors.Is(err, os.ErrPermission) {
-		return nil, fmt.Errorf("%w; name another place with --store", err)
-	}
-	return s, err
+	return f.storeFlags.open(ctx, waiting, store.Options{Layouts: f.layouts, Mirrors: mirrors, Offline: f.offline, Progress: progress})
 }
 
 // asWarnings is list with each marked as a warning.

@@ -111,10 +111,11 @@ func (f *imageFlags) plan(ctx context.Context, names []string, stdin io.Reader) 
 	if err != nil {
 		return nil, err
 	}
-	s, err := f.open(nil)
+	s, err := f.open(ctx, nil, nil)
 	if err != nil {
 		return nil, err
 	}
+	defer s.Close()
 	return (&engine.Local{Images: s}).Plan(ctx, r)
 }
 

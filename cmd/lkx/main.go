@@ -81,7 +81,7 @@ func command() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(buildCommand(), checkCommand(), diffCommand(), formatsCommand(), planCommand(), runCommand(),
+	root.AddCommand(buildCommand(), cacheCommand(), checkCommand(), diffCommand(), formatsCommand(), planCommand(), runCommand(),
 		schemaCommand(), versionCommand(), execOpCommand())
 	return root
 }
@@ -98,7 +98,7 @@ func execOpCommand() *cobra.Command {
 func some(what string) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		if len(args) == 0 {
-			return usageError{fmt.Errorf("%s: a %s is missing: lkx %s", c.Name(), what, c.Use)}
+			return usageError{fmt.Errorf("%s: a %s is missing: %s", c.Name(), what, c.UseLine())}
 		}
 		return nil
 	}
@@ -109,7 +109,7 @@ func exactly(what string) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		switch {
 		case len(args) == 0:
-			return usageError{fmt.Errorf("%s: a %s is missing: lkx %s", c.Name(), what, c.Use)}
+			return usageError{fmt.Errorf("%s: a %s is missing: %s", c.Name(), what, c.UseLine())}
 		case len(args) > 1:
 			return usageError{fmt.Errorf("%s takes one %s, not also %q", c.Name(), what, args[1])}
 		}

@@ -26,7 +26,7 @@ func TestScripts(t *testing.T) {
 		UpdateScripts:       os.Getenv("UPDATE_SCRIPTS") != "",
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("LKX_STORE", e.WorkDir+"/store")
-			return nil
+			return imageLayout(e.WorkDir+"/images", "one:1", "ghcr.io/o/two:2")
 		},
 	})
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/util/progress/progressui"
 	"github.com/opencontainers/go-digest"
+	"github.com/spf13/pflag"
 
 	"github.com/lkx-os/lkx/store"
 )
@@ -82,6 +83,17 @@ func (d *display) pull(e store.Event) {
 		v.Completed, st.Completed = &now, &now
 	}
 	d.ch <- &client.SolveStatus{Vertexes: []*client.Vertex{&v}, Statuses: []*client.VertexStatus{&st}}
+}
+
+// wait shows, until the end, that something keeps us waiting.
+func (d *display) wait(what string) {
+	now := time.Now()
+	d.send(&client.SolveStatus{Vertexes: []*client.Vertex{{Digest: digest.FromString(what), Name: what, Started: &now, Completed: &now}}})
+}
+
+// addProgress adds the flag that says how progress is shown.
+func addProgress(flags *pflag.FlagSet, mode *string) {
+	flags.StringVar(mode, "progress", "auto", "how progress is shown: auto, tty, plain, rawjson or quiet")
 }
 
 // close waits until all is shown.
