@@ -1,0 +1,95 @@
+package main
+
+import "fmt"
+
+// Verdict holds one goal against what was measured.
+type Verdict struct {
+	What     string  `json:"what"`
+	Goal     float64 `json:"goal"`     // at most
+	Measured float64 `json:"measured"` // in the same unit
+	Unit     string  `json:"unit"`
+	Pass     bool    `json:"pass"`
+}
+
+// Goals of the project; see docs/benchmarks.md.
+const (
+	goalCold    = 1.3  // of the floor
+	goalService = 0.25 // of warm
+	goalCmdline = 0.1  // of warm
+	goalNothing = 0.15 // seconds, over hashing the artifacts
+	goalMemory  = 200  // MiB
+	goalLinear  = 1.5  // of as many bytes in few images
+	goalRoads   = 2    // of the local engine's time, with an empty build added
+)
+
+// judge looks up rows by what they are of.
+type judge struct {
+	rows map[Row]Stats
+	list []Verdict
+}
+
+// verdicts are all that the rows allow.
+func verdicts(stats []Stats, format string) []Verdict {
+	j := &judge{rows: map[Row]Stats{}}
+	for _, s := range stats {
+		j.rows[s.Row] = s
+	}
+	for _, w := range []string{minimal, node, examples} {
+		local := func(state string) Row { return Row{w, format, engineLocal, state} }
+		j.ratio(w+": cold / floor", goalCold, local(stateCold), Row{w, format, engineFloor, stateCold})
+		if w == node {
+			j.ratio(w+": one small service changed / warm", goalService, local(stateService), local(stateWarm))
+			j.ratio(w+": command line changed / warm", goalCmdline, local(stateCmdline), local(stateWarm))
+		}
+		nothing, ok := j.rows[local(stateNothing)]
+		hashing, also := j.rows[Row{w, format, engineFloor, stateNothing}]
+		if ok && also {
+			j.add(w+": nothing changed − hashing the artifacts", goalNothing, nothing.Median-hashing.Median, "s")
+			j.add(w+": nothing changed, artifacts rewritten", 0, map[bool]float64{false: 1}[nothing.Kept], "")
+		}
+	}
+	for _, s := range []string{stateCold, stateWarm} {
+		j.ratio(fmt.Sprintf("60 images / the same bytes in 5, %s", s), goalLinear, Row{many60, format, engineLocal, s}, Row{many5, format, engineLocal, s})
+	}
+	j.roads(format)
+	j.memory(stats)
+	return j.list
+}
+
+// ratio compares the medians of two rows, if both are there.
+func (j *judge) ratio(what string, goal float64, a, b Row) {
+	x, ok := j.rows[a]
+	y, also := j.rows[b]
+	if ok && also && y.Median > 0 {
+		j.add(what, goal, x.Median/y.Median, "×")
+	}
+}
+
+func (j *judge) add(what string, goal, measured float64, unit string) {
+	j.list = append(j.list, Verdict{what, goal, measured, unit, measured <= goal})
+}
+
+// roads compares the engines where one small service changed.
+func (j *judge) roads(format string) {
+	empty, ok := j.rows[emptyBuild]
+	for _, w := range []string{minimal, node, examples} {
+		local, l := j.rows[Row{w, format, engineLocal, stateService}]
+		kit, k := j.rows[Row{w, format, engineBuildKit, stateService}]
+		if ok && l && k && local.Median > 0 {
+			j.add(w+": one small service changed, (BuildKit − an empty build) / local", goalRoads, (kit.Median-empty.Median)/local.Median, "×")
+		}
+	}
+}
+
+// memory finds the local row that takes most.
+func (j *judge) memory(stats []Stats) {
+	var most Stats
+	for _, s := range stats {
+		if s.Engine == engineLocal && s.Memory > most.Memory {
+			most = s
+		}
+	}
+	if most.Memory > 0 {
+		j.add("most memory of lkx build ("+most.String()+")", goalMemory, float64(most.Memory)/mib, "MiB")
+	}
+}
