@@ -3,15 +3,14 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -30,31 +29,42 @@ const (
 	floorSquashfs = "squashfs" // as the blocks of a squashfs are
 )
 
-// floor reads every layer once, compresses its contents once, and writes the
-// result to out once: each layer by itself, one on each processor, largest
-// first. Nothing is hashed.
+// floorChunk is how much is compressed by itself for an initrd, in bytes.
+const floorChunk = 4 << 20
+
+// floor reads every layer once, compresses its contents once, in pieces that
+// keep all processors at work, and writes the result to out once. Nothing is
+// hashed, and no tree is made.
 func floor(ctx context.Context, kind, out string, layers []string) error {
-	sizes := map[string]int64{}
-	for _, name := range layers {
-		info, err := os.Stat(name)
-		if err != nil {
-			return err
-		}
-		sizes[name] = info.Size()
+	size, option := floorChunk, initrdOptions
+	if kind == floorSquashfs {
+		size, option = squashfsBlock, squashfsOptions
 	}
-	slices.SortFunc(layers, func(a, b string) int { return cmp.Compare(sizes[b], sizes[a]) })
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return err
 	}
-	g, _ := errgroup.WithContext(ctx)
-	g.SetLimit(runtime.GOMAXPROCS(0))
-	for i, name := range layers {
-		g.Go(func() error { return floorLayer(kind, name, filepath.Join(out, fmt.Sprint(i))) })
+	readers, ctx := errgroup.WithContext(ctx)
+	readers.SetLimit(runtime.GOMAXPROCS(0))
+	writers, _ := errgroup.WithContext(ctx)
+	pieces := make(chan []byte)
+	for i := range runtime.GOMAXPROCS(0) {
+		writers.Go(func() error { return compress(filepath.Join(out, fmt.Sprint(i)), pieces, option()) })
 	}
-	return g.Wait()
+	for _, name := range layers {
+		readers.Go(func() error {
+			if err := split(ctx, name, size, pieces); err != nil {
+				return fmt.Errorf("reading %s: %w", name, err)
+			}
+			return nil
+		})
+	}
+	err := readers.Wait()
+	close(pieces)
+	return errors.Join(err, writers.Wait())
 }
 
-func floorLayer(kind, name, out string) error {
+// split sends what a layer holds in pieces of size bytes.
+func split(ctx context.Context, name string, size int, to chan<- []byte) error {
 	in, err := os.Open(name)
 	if err != nil {
 		return err
@@ -62,24 +72,66 @@ func floorLayer(kind, name, out string) error {
 	defer in.Close()
 	plain, err := decompress(in)
 	if err != nil {
-		return fmt.Errorf("reading %s: %w", name, err)
+		return err
 	}
-	f, err := os.Create(out)
+	for {
+		buf := make([]byte, size)
+		n, err := io.ReadFull(plain, buf)
+		if n > 0 {
+			select {
+			case to <- buf[:n]:
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		}
+		switch {
+		case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
+			return nil
+		case err != nil:
+			return err
+		}
+	}
+}
+
+// compress writes pieces to a file, each by itself. It takes all of them even
+// when it fails.
+func compress(name string, pieces <-chan []byte, options []zstd.EOption) error {
+	z, err := zstd.NewWriter(nil, options...)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	compress := compressStream
-	if kind == floorSquashfs {
-		compress = compressBlocks
-	}
-	if err := compress(f, plain); err != nil {
-		return fmt.Errorf("writing %s: %w", out, err)
-	}
-	if err := f.Sync(); err != nil {
+	defer z.Close()
+	f, err := os.Create(name)
+	if err != nil {
 		return err
 	}
-	return f.Close()
+	var out []byte
+	for piece := range pieces {
+		if err == nil {
+			out = z.EncodeAll(piece, out[:0])
+			_, err = f.Write(out)
+		}
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
+}
+
+// initrdOptions are what formats.Segment compresses with; a test holds them together.
+func initrdOptions() []zstd.EOption {
+	return []zstd.EOption{zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithEncoderConcurrency(1)}
+}
+
+// squashfsBlock is the size of the blocks that exporters/squashfs compresses.
+const squashfsBlock = 128 << 10
+
+// squashfsOptions are what exporters/squashfs compresses with.
+func squashfsOptions() []zstd.EOption {
+	return []zstd.EOption{
+		zstd.WithEncoderLevel(zstd.SpeedBestCompression), zstd.WithEncoderConcurrency(1),
+		zstd.WithWindowSize(squashfsBlock), zstd.WithEncoderCRC(false),
+	}
 }
 
 // decompress reads what a layer holds.
@@ -97,52 +149,6 @@ func decompress(r io.Reader) (io.Reader, error) {
 		return nil, err
 	}
 	return z.IOReadCloser(), nil
-}
-
-// compressStream is how formats.Segment compresses; a test holds them together.
-func compressStream(w io.Writer, r io.Reader) error {
-	z, err := zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithEncoderConcurrency(1))
-	if err != nil {
-		return err
-	}
-	if _, err := io.CopyBuffer(struct{ io.Writer }{z}, r, make([]byte, 1<<20)); err != nil {
-		z.Close()
-		return err
-	}
-	return z.Close()
-}
-
-// squashfsBlock is the size of the blocks that exporters/squashfs compresses.
-const squashfsBlock = 128 << 10
-
-// compressBlocks is how exporters/squashfs compresses.
-func compressBlocks(w io.Writer, r io.Reader) error {
-	z, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedBestCompression), zstd.WithEncoderConcurrency(1),
-		zstd.WithWindowSize(squashfsBlock), zstd.WithEncoderCRC(false))
-	if err != nil {
-		return err
-	}
-	defer z.Close()
-	in, out := make([]byte, squashfsBlock), make([]byte, 0, squashfsBlock)
-	for {
-		n, err := io.ReadFull(r, in)
-		if n > 0 {
-			out = z.EncodeAll(in[:n], out[:0])
-			if len(out) >= n {
-				out = in[:n]
-			}
-			if _, err := w.Write(out); err != nil {
-				return err
-			}
-		}
-		switch err {
-		case nil:
-		case io.EOF, io.ErrUnexpectedEOF:
-			return nil
-		default:
-			return err
-		}
-	}
 }
 
 // digests reads files once and hashes them, one on each processor.
