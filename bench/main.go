@@ -15,7 +15,6 @@ import (
 	"regexp"
 	"runtime"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
 
@@ -60,7 +59,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 
 // options of a run.
 type options struct {
-	bin, images, example, dir, page string
+	bin, images, example, dir, page, profile string
 
 	rounds int
 	limit  time.Duration
@@ -87,6 +86,7 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	rows := f.String("rows", "", "only rows that match the `expression`: \"node/.*/local\"; a row is SYSTEM/FORMAT/ENGINE/STATE")
 	f.BoolVar(&o.all, "all", false, "all systems in all formats; without a limit that takes an hour")
 	f.BoolVar(&o.drop, "drop-caches", false, "empty the page cache before each cold build; needs root")
+	f.StringVar(&o.profile, "profile", "", "build every local row once more, with lkx build --profile, into this `directory`")
 	quick := f.Bool("quick", false, "two runs, and kernel+initrd alone")
 	smoke := f.Bool("smoke", false, "one run of tiny systems, to see that every row can be made")
 	if err := f.Parse(args); err != nil {
@@ -113,7 +113,10 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 
 // measure runs all rounds.
 func (o *options) measure(ctx context.Context, log io.Writer) (*Report, error) {
-	load, machine, began := loadAverage(), thisMachine(), time.Now()
+	if err := os.MkdirAll(o.dir, 0o755); err != nil {
+		return nil, err
+	}
+	load, machine, began := loadAverage(), thisMachine(o.dir), time.Now()
 	if load > busy {
 		fmt.Fprintf(log, "bench: the machine is busy (load average %.1f per processor): figures will be rough\n", load)
 	}
@@ -132,6 +135,7 @@ func (o *options) measure(ctx context.Context, log io.Writer) (*Report, error) {
 		if err := b.round(ctx, todo, log); err != nil {
 			return nil, err
 		}
+		slices.Reverse(todo)
 		fmt.Fprintf(log, "bench: round %d took %.0f s\n", rounds+1, time.Since(start).Seconds())
 		if time.Since(began)+time.Since(start) > o.limit {
 			rounds++
@@ -139,7 +143,25 @@ func (o *options) measure(ctx context.Context, log io.Writer) (*Report, error) {
 		}
 	}
 	b.close()
-	return b.report(machine, load, began, rounds, o.rounds, list), nil
+	r := b.report(machine, load, began, rounds, o.rounds, list)
+	if o.profile == "" {
+		return r, nil
+	}
+	return r, b.profileAll(ctx, todo, o.profile)
+}
+
+// profileAll goes once more through the local tracks, for profiles; these runs
+// count for nothing else.
+func (b *bench) profileAll(ctx context.Context, todo []track, dir string) error {
+	b.profile, b.samples = dir, map[Row][]Sample{}
+	for _, t := range todo {
+		if t.engine == engineLocal {
+			if err := b.run(ctx, t); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // tracks are those of which a row is wanted, up to the last state wanted.
@@ -161,7 +183,10 @@ func (o *options) tracks(list []*workload) []track {
 
 // prepare makes the images and the registry, and a daemon if a row needs it.
 func (o *options) prepare(ctx context.Context, log io.Writer) (*bench, []*workload, error) {
-	for _, p := range []*string{&o.bin, &o.images, &o.dir} {
+	for _, p := range []*string{&o.bin, &o.images, &o.dir, &o.profile} {
+		if *p == "" {
+			continue
+		}
 		var err error
 		if *p, err = filepath.Abs(*p); err != nil {
 			return nil, nil, err
@@ -206,11 +231,7 @@ func (b *bench) round(ctx context.Context, todo []track, log io.Writer) error {
 	floors := map[string]bool{}
 	for _, t := range todo {
 		start := time.Now()
-		floor := t.work.Name + " " + strings.TrimPrefix(t.format, "kernel+")
-		if !strings.HasSuffix(t.format, "squashfs") {
-			floor = t.work.Name
-		}
-		if !floors[floor] {
+		if floor := t.work.Name + " " + floorKind(t.format); !floors[floor] {
 			floors[floor] = true
 			if err := b.floorOf(ctx, t.work, t.format); err != nil {
 				return fmt.Errorf("the floor of %s: %w", t.work.Name, err)
@@ -218,11 +239,6 @@ func (b *bench) round(ctx context.Context, todo []track, log io.Writer) error {
 		}
 		if err := b.run(ctx, t); err != nil {
 			return err
-		}
-		if t.engine == engineBuildKit && t.work.Name == todo[len(todo)-1].work.Name {
-			if err := b.empty(ctx); err != nil {
-				return fmt.Errorf("the empty build: %w", err)
-			}
 		}
 		fmt.Fprintf(log, "bench: %s %s %s: %.1f s\n", t.work.Name, t.format, t.engine, time.Since(start).Seconds())
 	}

@@ -30,6 +30,7 @@ type Report struct {
 // Machine is where it ran, in general words.
 type Machine struct {
 	Processors int     `json:"processors"`
+	Disk       string  `json:"disk"`   // type of the file system that was written to
 	Memory     int64   `json:"memory"` // bytes
 	Kernel     string  `json:"kernel"`
 	Go         string  `json:"go"`
@@ -37,8 +38,8 @@ type Machine struct {
 	busy       float64 // seconds that processors were busy, in all
 }
 
-func thisMachine() Machine {
-	m := Machine{Processors: processors(), Go: runtime.Version(), Arch: runtime.GOARCH, busy: busySeconds()}
+func thisMachine(dir string) Machine {
+	m := Machine{Disk: fileSystem(dir), Processors: processors(), Go: runtime.Version(), Arch: runtime.GOARCH, busy: busySeconds()}
 	var info unix.Sysinfo_t
 	if unix.Sysinfo(&info) == nil {
 		m.Memory = int64(info.Totalram) * int64(info.Unit)
@@ -49,6 +50,25 @@ func thisMachine() Machine {
 		m.Kernel = "Linux " + version
 	}
 	return m
+}
+
+// fileSystem names the type of the file system that dir is on, as statfs(2) has it.
+func fileSystem(dir string) string {
+	var st unix.Statfs_t
+	if unix.Statfs(dir, &st) != nil {
+		return "unknown"
+	}
+	switch st.Type {
+	case unix.EXT4_SUPER_MAGIC:
+		return "ext4"
+	case unix.XFS_SUPER_MAGIC:
+		return "xfs"
+	case unix.BTRFS_SUPER_MAGIC:
+		return "btrfs"
+	case unix.TMPFS_MAGIC:
+		return "tmpfs"
+	}
+	return fmt.Sprintf("type %#x", st.Type)
 }
 
 // loadAverage is that of the last minute, by processor.
@@ -99,7 +119,7 @@ func (b *bench) report(m Machine, load float64, began time.Time, rounds, wanted 
 			r.Samples[row.String()] = append(r.Samples[row.String()], x.Seconds)
 		}
 	}
-	r.Verdicts = verdicts(r.Rows, wantedFormats[0])
+	r.Verdicts = verdicts(r.Rows, wantedFormats[0], took)
 	for _, w := range list {
 		r.Systems = append(r.Systems, w.Name+": "+w.Doc)
 	}
@@ -112,8 +132,8 @@ const busy = 0.15
 // markdown is the part of docs/benchmarks.md that a run makes.
 func (r *Report) markdown() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d processors (%s), %d GiB of memory, %s, %s. %d rounds in %.0f s, all rows by turns.\n",
-		r.Machine.Processors, r.Machine.Arch, (r.Machine.Memory+1<<29)>>30, r.Machine.Kernel, r.Machine.Go, r.Rounds, r.Seconds)
+	fmt.Fprintf(&b, "%d processors (%s), %d GiB of memory, %s, %s; written to %s. %d rounds in %.0f s, all rows by turns.\n",
+		r.Machine.Processors, r.Machine.Arch, (r.Machine.Memory+1<<29)>>30, r.Machine.Kernel, r.Machine.Go, r.Machine.Disk, r.Rounds, r.Seconds)
 	fmt.Fprintf(&b, "Load average at the start: %.1f per processor; other programs took %.0f %% of the processors' time meanwhile.\n", r.Load, 100*r.Others)
 	if r.Load > busy || r.Others > busy {
 		b.WriteString("\n**The machine was busy: trust ratios, and them only roughly.**\n")

@@ -20,7 +20,7 @@ type Stats struct {
 // wide is the spread from which on a median says little.
 const wide = 0.2
 
-// Spread is how far runs are from each other, as a part of the median: by the
+// spread is how far runs are from each other, as a part of the median: by the
 // quarter of the runs below and above, so that one disturbed run does not tell.
 func spread(samples []Sample) float64 {
 	s := seconds(samples)
@@ -39,7 +39,7 @@ func seconds(samples []Sample) []float64 {
 	return out
 }
 
-// median is the middle of a list, or the mean of both middles.
+// median is the middle of a list, or the lower of both middles.
 func median[T cmp.Ordered](list []T) T {
 	var zero T
 	if len(list) == 0 {

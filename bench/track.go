@@ -73,6 +73,7 @@ type bench struct {
 	mirror   string  // address of registry
 	daemon   *daemon // nil if no row needs it
 	drop     bool    // empty the page cache before each cold run
+	profile  string  // directory for profiles of local builds; "" for none
 
 	rows    []Row
 	samples map[Row][]Sample
@@ -122,6 +123,9 @@ func (b *bench) run(ctx context.Context, t track) error {
 			}
 		}
 	}
+	if t.engine == engineBuildKit {
+		return b.empty(ctx)
+	}
 	return nil
 }
 
@@ -139,8 +143,14 @@ func (b *bench) build(ctx context.Context, t track, s step, dir string) (Sample,
 	var sample Sample
 	var err error
 	if t.engine == engineLocal {
-		sample, err = measure(ctx, env, b.lkx, "build", "--progress", "quiet", "-f", t.format, "-o", out,
-			"--store", filepath.Join(dir, "store"), "--mirror", registryHost+"=http://"+b.mirror, manifest)
+		args := []string{
+			b.lkx, "build", "--progress", "quiet", "-f", t.format, "-o", out,
+			"--store", filepath.Join(dir, "store"), "--mirror", registryHost + "=http://" + b.mirror, manifest,
+		}
+		if b.profile != "" {
+			args = append(args, "--profile", filepath.Join(b.profile, t.work.Name, t.format, s.state))
+		}
+		sample, err = measure(ctx, env, args...)
 	} else {
 		sample, err = b.daemon.measure(ctx, env, filepath.Join(b.daemon.bin, "buildx"), "build", "--progress", "quiet",
 			"--build-arg", "FORMAT="+t.format, "--output", "type=local,dest="+out, "-f", manifest, filepath.Dir(manifest))
@@ -229,11 +239,7 @@ func (b *bench) floorArgs(w *workload, format string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	kind := floorInitrd
-	if strings.HasSuffix(format, "squashfs") {
-		kind = floorSquashfs
-	}
-	args := []string{self, floorArg, kind, filepath.Join(b.dir, "floor")}
+	args := []string{self, floorArg, floorKind(format), filepath.Join(b.dir, "floor")}
 	for _, name := range w.images() {
 		m, err := b.registry.manifest(name, b.arch)
 		if err != nil {
@@ -250,10 +256,18 @@ func (b *bench) floorArgs(w *workload, format string) ([]string, error) {
 	return args, nil
 }
 
-// Rows of an empty build, which is what the daemon costs by itself.
+// floorKind is the kind of floor that a format has.
+func floorKind(format string) string {
+	if strings.HasSuffix(format, floorSquashfs) {
+		return floorSquashfs
+	}
+	return floorInitrd
+}
+
+// emptyBuild is the row of an empty build, which is what the daemon costs by itself.
 var emptyBuild = Row{"empty Dockerfile", "local", engineBuildKit, stateNothing}
 
-// empty measures an empty build on the daemon, the second time it is asked for.
+// empty measures an empty build on the daemon: the second, the first loads the file.
 func (b *bench) empty(ctx context.Context) error {
 	dir := filepath.Join(b.dir, "empty")
 	defer os.RemoveAll(dir)
@@ -271,7 +285,7 @@ func (b *bench) empty(ctx context.Context) error {
 		s, err = b.daemon.measure(ctx, nil, filepath.Join(b.daemon.bin, "buildx"), "build", "--progress", "quiet",
 			"--output", "type=local,dest="+filepath.Join(dir, "out"), filepath.Join(dir, "context"))
 		if err != nil {
-			return err
+			return fmt.Errorf("the empty build: %w", err)
 		}
 	}
 	b.record(emptyBuild, s)
