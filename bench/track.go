@@ -123,10 +123,13 @@ func (b *bench) run(ctx context.Context, t track) error {
 			}
 		}
 	}
-	if t.engine == engineBuildKit {
-		return b.empty(ctx)
+	if t.engine != engineBuildKit {
+		return nil
 	}
-	return nil
+	if err := b.plain(ctx, emptyBuild, filepath.Join(dir, "context")); err != nil || t.format != wantedFormats[0] {
+		return err
+	}
+	return b.plain(ctx, Row{t.work.Name, t.format, t.engine, stateExport}, filepath.Join(dir, "out"))
 }
 
 // build makes one artifact, in dir/out.
@@ -267,28 +270,28 @@ func floorKind(format string) string {
 // emptyBuild is the row of an empty build, which is what the daemon costs by itself.
 var emptyBuild = Row{"empty Dockerfile", "local", engineBuildKit, stateNothing}
 
-// empty measures an empty build on the daemon: the second, the first loads the file.
-func (b *bench) empty(ctx context.Context) error {
-	dir := filepath.Join(b.dir, "empty")
-	defer os.RemoveAll(dir)
-	if err := os.MkdirAll(filepath.Join(dir, "context"), 0o755); err != nil {
+// stateExport is a Dockerfile of which nothing has to be made, and whose files
+// are those of an artifact: what it costs to hand them to the client.
+const stateExport = "export"
+
+// plain measures what a Dockerfile costs that copies the files of dir: the second
+// build of it, for the first has to load them.
+func (b *bench) plain(ctx context.Context, row Row, dir string) error {
+	file, out := filepath.Join(b.dir, "track", "Dockerfile"), filepath.Join(b.dir, "track", "plain")
+	if err := os.WriteFile(file, []byte("FROM scratch\nCOPY . /\n"), 0o644); err != nil {
 		return err
-	}
-	for name, text := range map[string]string{"Dockerfile": "FROM scratch\nCOPY file /\n", "file": "x"} {
-		if err := os.WriteFile(filepath.Join(dir, "context", name), []byte(text), 0o644); err != nil {
-			return err
-		}
 	}
 	var s Sample
 	var err error
 	for range 2 {
+		syncDisks()
 		s, err = b.daemon.measure(ctx, nil, filepath.Join(b.daemon.bin, "buildx"), "build", "--progress", "quiet",
-			"--output", "type=local,dest="+filepath.Join(dir, "out"), filepath.Join(dir, "context"))
+			"-f", file, "--output", "type=local,dest="+out, dir)
 		if err != nil {
-			return fmt.Errorf("the empty build: %w", err)
+			return fmt.Errorf("%s: %w", row, err)
 		}
 	}
-	b.record(emptyBuild, s)
+	b.record(row, s)
 	return nil
 }
 

@@ -79,6 +79,9 @@ func (j *judge) roads(format string) {
 		kit, k := j.rows[Row{w, format, engineBuildKit, stateService}]
 		if ok && l && k && local.Median > 0 {
 			j.add(w+": one small service changed, (BuildKit − an empty build) / local", goalRoads, (kit.Median-empty.Median)/local.Median, "×")
+			if export, ok := j.rows[Row{w, format, engineBuildKit, stateExport}]; ok {
+				j.add(w+": the same, less a Dockerfile's export of the same files", goalRoads, (kit.Median-export.Median)/local.Median, "×")
+			}
 		}
 	}
 }
