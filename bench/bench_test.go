@@ -242,9 +242,9 @@ func TestStats(t *testing.T) {
 
 func TestVerdicts(t *testing.T) {
 	row := func(w, engine, state string, seconds float64) Stats {
-		return Stats{Row: Row{w, "f", engine, state}, Median: seconds, Memory: 1 << 20}
+		return Stats{Row: Row{w, "f", engine, state}, Min: seconds, Median: seconds, Memory: 1 << 20}
 	}
-	empty := Stats{Row: emptyBuild, Median: 1}
+	empty := Stats{Row: emptyBuild, Min: 1, Median: 1}
 	kept := row(node, engineLocal, stateNothing, 0.5)
 	kept.Kept = true
 	got := map[string]bool{}
@@ -295,7 +295,7 @@ func TestReport(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"a\n" + beginMark, endMark + "z\n", "| node | kernel+initrd | local | cold | 1.00 | 2.00 ± | 3.00 | 300 |", "200 MiB | 300 MiB | over |",
+		"a\n" + beginMark, endMark + "z\n", "| node | kernel+initrd | local | cold | 1.00 | 2.00 ± | 3.00 | 300 |", "200 MiB | 300 MiB | 300 MiB | over |",
 		"machine was busy", "Fewer than 5 rounds",
 	} {
 		if !strings.Contains(string(text), want) {
