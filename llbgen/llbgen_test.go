@@ -101,7 +101,7 @@ func TestExport(t *testing.T) {
 		}
 		for _, m := range e.Mounts {
 			source := strings.HasPrefix(m.Dest, "/images/") || strings.HasPrefix(m.Dest, "/segments/")
-			if m.Dest != "/out" && !m.Readonly || source && m.ContentCache != pb.MountContentCache_OFF {
+			if m.Dest != "/out" && m.Dest != "/turns" && !m.Readonly || source && m.ContentCache != pb.MountContentCache_OFF {
 				t.Errorf("%s: mount %s is read-only %v, hashed %s", name, m.Dest, m.Readonly, m.ContentCache)
 			}
 		}
@@ -111,8 +111,8 @@ func TestExport(t *testing.T) {
 	if !slices.Equal(execs, want) {
 		t.Errorf("exec ops %q, want %q", execs, want)
 	}
-	if n := len(got["make os: kernel+initrd"].pb.GetExec().Mounts); n != 1+1+1+1+4 {
-		t.Errorf("the last has %d mounts, want root, work order, kernel, out and 4 segments", n)
+	if n := len(got["make os: kernel+initrd"].pb.GetExec().Mounts); n != 1+1+1+1+1+4 {
+		t.Errorf("the last has %d mounts, want root, work order, turns, kernel, out and 4 segments", n)
 	}
 	if lines := got["segment services/a"].lines; len(lines) != 1 || lines[0] != 3 {
 		t.Errorf("the service's segment points at lines %v, want 3", lines)
