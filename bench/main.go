@@ -83,7 +83,7 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	f.StringVar(&o.page, "page", "", "put the tables into this `file`, between its marks, and JSON beside it")
 	f.IntVar(&o.rounds, "runs", 5, "how often each row is run")
 	f.DurationVar(&o.limit, "limit", 14*time.Minute, "begin no round that would last longer")
-	rows := f.String("rows", "", "only rows that match the `expression`: \"node/.*/local\"; a row is SYSTEM/FORMAT/ENGINE/STATE")
+	rows := f.String("rows", "", "only rows that match the `expression`, and those that lead to them: \"node/.*/local\"; a row is SYSTEM/FORMAT/ENGINE/STATE")
 	f.BoolVar(&o.all, "all", false, "all systems in all formats; without a limit that takes an hour")
 	f.BoolVar(&o.drop, "drop-caches", false, "empty the page cache before each cold build; needs root")
 	f.StringVar(&o.profile, "profile", "", "build every local row once more, with lkx build --profile, into this `directory`")

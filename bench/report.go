@@ -71,6 +71,9 @@ func fileSystem(dir string) string {
 	return fmt.Sprintf("type %#x", st.Type)
 }
 
+// processors is how many this program, and what it starts, can use.
+func processors() int { return runtime.GOMAXPROCS(0) }
+
 // loadAverage is that of the last minute, by processor.
 func loadAverage() float64 {
 	var load float64

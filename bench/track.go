@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 )
@@ -216,9 +215,12 @@ func (b *bench) hash(ctx context.Context, row Row, out string) error {
 		return err
 	}
 	s, err := measure(ctx, nil, append([]string{self, digestArg}, names...)...)
+	if err != nil {
+		return err
+	}
 	row.Engine = engineFloor
 	b.record(row, s)
-	return err
+	return nil
 }
 
 // floorOf measures the floor of a system in a format.
@@ -233,8 +235,11 @@ func (b *bench) floorOf(ctx context.Context, w *workload, format string) error {
 		return err
 	}
 	s, err := measure(ctx, nil, args...)
+	if err != nil {
+		return err
+	}
 	b.record(Row{w.Name, format, engineFloor, stateCold}, s)
-	return err
+	return nil
 }
 
 func (b *bench) floorArgs(w *workload, format string) ([]string, error) {
@@ -341,6 +346,3 @@ func tracks(list []*workload, formats []string, all bool) []track {
 	}
 	return out
 }
-
-// processors is how many this program, and what it starts, can use.
-func processors() int { return runtime.GOMAXPROCS(0) }
