@@ -25,6 +25,10 @@ test-full: ## The same, and what takes long: fuzzing, more boots
 lint: ## gofumpt, go vet, staticcheck, and that generated files are fresh
 	@hack/lint.sh
 
+.PHONY: bench
+bench: build images ## Measure builds beside what the machine allows, into docs/benchmarks.md (BENCH="-quick -rows local")
+	@go run ./bench -page docs/benchmarks.md $(BENCH)
+
 .PHONY: bench-writers
 bench-writers: ## Compare our file systems and disk images with other programs': make bench-writers TREE=DIR
 	@LKX_BENCH=$(or $(TREE),/usr/bin) go test -count=1 -run '^TestWriters$$' -v ./formats

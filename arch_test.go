@@ -39,6 +39,7 @@ var arrows = []struct{ pkg, may string }{
 	{"frontend", "formats internal/source llbgen manifest plan"},
 	{"engine", "assemble formats frontend internal/source manifest plan tree"},
 	{"cmd/frontend", "execop frontend plan"},
+	{"bench", ""},
 	{"e2e", ""},
 	{"cmd/lkx", "engine execop formats internal/source manifest plan runner runner/* store"},
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"runtime"
 
 	"github.com/lkx-os/lkx/assemble"
 	"github.com/lkx-os/lkx/formats"
@@ -27,6 +28,11 @@ func Run(ctx context.Context) error {
 	if err := json.Unmarshal(text, &j); err != nil {
 		return fmt.Errorf("reading the work order: %w", err)
 	}
+	leave, err := takeTurn(ctx, plan.TurnsDir, runtime.GOMAXPROCS(0))
+	if err != nil {
+		return err
+	}
+	defer leave()
 	out, err := os.OpenRoot(plan.OutDir)
 	if err != nil {
 		return err

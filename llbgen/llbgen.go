@@ -135,6 +135,7 @@ func (o Options) exec(job *plan.Job, name string, s *plan.Step, extra ...llb.Run
 		llb.WithCustomName(name),
 		llb.Platform(o.Platform),
 		llb.AddMount(plan.JobDir, order, llb.Readonly),
+		llb.AddMount(plan.TurnsDir, llb.Scratch(), llb.AsPersistentCacheDir("lkx-turns", llb.CacheMountShared)),
 	}
 	for i, img := range job.Images() {
 		opts = append(opts, o.mount(plan.ImageDir(i), o.Image(img)))

@@ -100,9 +100,15 @@ func TestExport(t *testing.T) {
 		if e.Network != pb.NetMode_NONE || strings.Join(e.Meta.Args, " ") != "/lkx exec-op" || o.pb.Platform.Architecture != "amd64" {
 			t.Errorf("%s runs %v on %s, network %s", name, e.Meta.Args, o.pb.Platform.Architecture, e.Network)
 		}
+		turns := slices.ContainsFunc(e.Mounts, func(m *pb.Mount) bool {
+			return m.Dest == plan.TurnsDir && m.CacheOpt.GetSharing() == pb.CacheSharingOpt_SHARED && m.CacheOpt.GetID() == "lkx-turns"
+		})
+		if !turns {
+			t.Errorf("%s does not take turns with the others", name)
+		}
 		for _, m := range e.Mounts {
 			source := strings.HasPrefix(m.Dest, "/images/") || strings.HasPrefix(m.Dest, "/segments/")
-			if m.Dest != "/out" && !m.Readonly || source && m.ContentCache != pb.MountContentCache_OFF {
+			if m.Dest != plan.OutDir && m.Dest != plan.TurnsDir && !m.Readonly || source && m.ContentCache != pb.MountContentCache_OFF {
 				t.Errorf("%s: mount %s is read-only %v, hashed %s", name, m.Dest, m.Readonly, m.ContentCache)
 			}
 		}
@@ -112,8 +118,8 @@ func TestExport(t *testing.T) {
 	if !slices.Equal(execs, want) {
 		t.Errorf("exec ops %q, want %q", execs, want)
 	}
-	if n := len(got["make os: kernel+initrd"].pb.GetExec().Mounts); n != 1+1+1+1+4 {
-		t.Errorf("the last has %d mounts, want root, work order, kernel, out and 4 segments", n)
+	if n := len(got["make os: kernel+initrd"].pb.GetExec().Mounts); n != 1+1+1+1+1+4 {
+		t.Errorf("the last has %d mounts, want root, work order, turns, kernel, out and 4 segments", n)
 	}
 	if lines := got["segment services/a"].lines; len(lines) != 1 || lines[0] != 3 {
 		t.Errorf("the service's segment points at lines %v, want 3", lines)

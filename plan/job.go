@@ -40,6 +40,7 @@ const (
 	JobFile     = "job.json"   // in JobDir
 	OutDir      = "/out"       // mount point of the result
 	ContextDir  = "/context"   // mount point of the build context
+	TurnsDir    = "/turns"     // mount point of a directory that all exec ops of a builder share
 	SegmentFile = "segment"    // in OutDir, and in each segment's mount
 	BlobFile    = "blob"       // in each blob's mount
 	imageDir    = "/images/"   // below it, image i of Images
