@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -82,16 +83,19 @@ func input(t *testing.T) Input {
 // onDiskOf is t as a root file system on a disk.
 func onDiskOf(t *testing.T, kind string, root tree.Tree) *RootDisk {
 	t.Helper()
-	dir := t.TempDir()
-	out, err := os.OpenRoot(dir)
+	f, err := os.Create(filepath.Join(t.TempDir(), "root"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer out.Close()
-	if err := WriteRoot(t.Context(), out, kind, root, "", 1000); err != nil {
+	defer f.Close()
+	if err := WriteRoot(f, kind, root, "", 1000); err != nil {
 		t.Fatal(err)
 	}
-	d, err := ReadRoot(dir)
+	info, err := f.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := ReadRoot(f.Name(), info.Size())
 	if err != nil {
 		t.Fatal(err)
 	}

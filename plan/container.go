@@ -127,7 +127,7 @@ func (b *builder) rootfs(s *Step, base string, img Image, readonly bool) string 
 	if !readonly {
 		s.Files = append(s.Files, dir(path.Join(base, "tmp"), 0o755), dir(path.Join(base, "rootfs"), 0o755))
 	}
-	chain := img.chain()
+	chain := img.Chain()
 	if at, ok := b.copied[chain]; ok && chain != "" {
 		if readonly {
 			s.Files = append(s.Files, dir(path.Join(base, "rootfs"), 0o755))

@@ -41,6 +41,7 @@ const (
 	OutDir      = "/out"       // mount point of the result
 	ContextDir  = "/context"   // mount point of the build context
 	SegmentFile = "segment"    // in OutDir, and in each segment's mount
+	DiskFile    = "root"       // in OutDir, and in the mount of each root file system
 	BlobFile    = "blob"       // in each blob's mount
 	imageDir    = "/images/"   // below it, image i of Images
 	blobDir     = "/blobs/"    // below it, blob i of Blobs
