@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -89,24 +90,26 @@ func names(desc ocispec.Descriptor) []string {
 	return out
 }
 
-// setName makes name mean desc in index.json. The caller holds the index's
-// lock.
-func (l layout) setName(name reference.Named, desc ocispec.Descriptor) error {
+// setNames gives descriptors their names in index.json. The caller holds the
+// index's lock.
+func (l layout) setNames(want map[string]ocispec.Descriptor) error {
 	index, err := l.index()
 	if err != nil {
 		return err
 	}
 	index.Manifests = slices.DeleteFunc(index.Manifests, func(d ocispec.Descriptor) bool {
-		return slices.Contains(names(d), name.String())
+		return slices.ContainsFunc(names(d), func(n string) bool { _, ok := want[n]; return ok })
 	})
-	index.Manifests = append(index.Manifests, ocispec.Descriptor{
-		MediaType: desc.MediaType,
-		Digest:    desc.Digest,
-		Size:      desc.Size,
-		Annotations: map[string]string{
-			images.AnnotationImageName: name.String(),
-			ocispec.AnnotationRefName:  name.String(),
-		},
-	})
+	for _, name := range slices.Sorted(maps.Keys(want)) {
+		index.Manifests = append(index.Manifests, ocispec.Descriptor{
+			MediaType: want[name].MediaType,
+			Digest:    want[name].Digest,
+			Size:      want[name].Size,
+			Annotations: map[string]string{
+				images.AnnotationImageName: name,
+				ocispec.AnnotationRefName:  name,
+			},
+		})
+	}
 	return l.writeIndex(index)
 }

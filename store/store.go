@@ -84,10 +84,12 @@ type Event struct {
 // Store is an image store. Any number of goroutines and processes may share
 // one directory.
 type Store struct {
-	layout                // our own
+	layout // our own
+	stamper
 	layouts      []layout // others
 	remote       *remote  // nil when offline
-	slots        chan struct{}
+	slots        *slots
+	naming       naming
 	progress     func(Event)
 	progressLock sync.Mutex
 }
@@ -102,7 +104,8 @@ var (
 func Open(dir string, o Options) (*Store, error) {
 	s := &Store{
 		layout:   layout{dir},
-		slots:    make(chan struct{}, parallel),
+		stamper:  newStamper(),
+		slots:    &slots{free: parallel},
 		progress: o.Progress,
 	}
 	for _, l := range o.Layouts {
@@ -221,9 +224,10 @@ func (s *Store) Blob(ctx context.Context, b plan.Blob) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	path, err := s.blob(ctx, name, ocispec.Descriptor{Digest: d, Size: b.Size})
+	desc := ocispec.Descriptor{Digest: d, Size: b.Size}
+	path, err := s.blob(ctx, name, desc)
 	if err == nil {
-		err = verify(path, d)
+		err = verify(path, desc)
 	}
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", name, err)
@@ -302,12 +306,37 @@ func (s *Store) keepName(ctx context.Context, name reference.Named, img image) e
 	if known, err := s.named(name); err != nil || len(known) == 1 && known[0].Digest == img.top.Digest {
 		return err
 	}
+	return s.setNames(ctx, name.String(), img.top)
+}
+
+// naming is what has yet to be named in index.json.
+type naming struct {
+	mu   sync.Mutex
+	want map[string]ocispec.Descriptor
+}
+
+// setNames makes name mean desc in index.json. Who comes while another writes
+// that file waits, and the first of them writes for all.
+func (s *Store) setNames(ctx context.Context, name string, desc ocispec.Descriptor) error {
+	s.naming.mu.Lock()
+	if s.naming.want == nil {
+		s.naming.want = map[string]ocispec.Descriptor{}
+	}
+	s.naming.want[name] = desc
+	s.naming.mu.Unlock()
 	unlock, err := s.lock(ctx, "index")
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	return s.setName(name, img.top)
+	s.naming.mu.Lock()
+	want := s.naming.want
+	s.naming.want = nil
+	s.naming.mu.Unlock()
+	if len(want) == 0 {
+		return nil
+	}
+	return s.layout.setNames(want)
 }
 
 // report tells of progress, one caller at a time.
