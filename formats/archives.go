@@ -64,6 +64,11 @@ func (k Workers) Segment(w io.Writer, name string, t tree.Tree, compression stri
 	if err != nil {
 		return err
 	}
+	return k.segment(w, list, compression, epoch)
+}
+
+// segment writes an archive for each tree of list, in this order.
+func (k Workers) segment(w io.Writer, list []tree.Tree, compression string, epoch int64) error {
 	var g errgroup.Group
 	var failed atomic.Bool
 	ahead := make(chan struct{}, maxAhead)

@@ -31,6 +31,7 @@ type buildFlags struct {
 	compression string
 	size        string
 	progress    string
+	profile     string
 }
 
 // imageFlags say which manifest is meant, and where its images come from.
@@ -68,11 +69,14 @@ the artifacts; the default is 0.`,
   lkx build --arg VERSION=1.2 os.yml        # ${VERSION} in the manifest is 1.2
   lkx build base.yml site.yml               # site.yml merged over base.yml
   lkx build --layout ./images os.yml        # images from a directory, not a registry
-  lkx build --builder docker os.yml         # by the builder of "docker buildx"`,
+  lkx build --builder docker os.yml         # by the builder of "docker buildx"
+  lkx build --profile prof os.yml           # prof/cpu.pprof, prof/heap.pprof, prof/trace.out`,
 		Args:              some("manifest"),
 		ValidArgsFunction: manifests,
 		RunE: func(c *cobra.Command, args []string) error {
-			return f.build(c.Context(), args, c.InOrStdin(), c.OutOrStdout(), c.ErrOrStderr())
+			return profiled(f.profile, func() error {
+				return f.build(c.Context(), args, c.InOrStdin(), c.OutOrStdout(), c.ErrOrStderr())
+			})
 		},
 	}
 	f.add(c)
@@ -83,6 +87,7 @@ the artifacts; the default is 0.`,
 	c.Flags().StringVar(&f.compression, "compression", formats.Compressions[0], "how the initrd is compressed: "+strings.Join(formats.Compressions, " or "))
 	c.Flags().StringVar(&f.size, "size", "", "least `SIZE` of disks, such as 4G (default: as large as their content)")
 	c.Flags().StringVar(&f.progress, "progress", "auto", "how progress is shown: auto, tty, plain, rawjson or quiet")
+	c.Flags().StringVar(&f.profile, "profile", "", "write a CPU and a heap profile and a trace of the build into `DIR`, to be sent with a report of a slow one")
 	_ = c.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(formats.Names(), cobra.ShellCompDirectiveNoFileComp))
 	return c
 }

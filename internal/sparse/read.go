@@ -116,7 +116,7 @@ func (f *File) Save(out *os.File) error {
 			return err
 		}
 		if from, ok := r.from.(*filePart); ok {
-			n, err := out.ReadFrom(io.LimitReader(from.f, p.size))
+			n, err := out.ReadFrom(io.LimitReader(from.f, min(p.size, from.size-from.pos)))
 			from.pos += n
 			r.read += n
 			if err != nil {
