@@ -67,11 +67,11 @@ func (l *Local) Build(ctx context.Context, r Request) ([]string, error) {
 		images := &assemble.Layers{Fetcher: l.Images, Platform: r.Platform}
 		defer images.Close()
 		b := &local{
-			Request: r, Local: l, root: m.Root, plan: p, report: report, dir: dir,
+			Request: r, Local: l, root: m.Root, plan: p, report: report, dir: dir, layers: images,
 			sources: assemble.Sources{Images: images, Files: hostFiles{r.Dir}, Blobs: l.Images},
 			workers: formats.NewWorkers(), making: make(chan struct{}, runtime.GOMAXPROCS(0)),
 		}
-		b.prepare(ctx)
+		b.prepare()
 		return b.run(ctx)
 	})
 }
@@ -96,6 +96,7 @@ type local struct {
 	*Local
 	root    string // type of root that the manifest asks for
 	plan    *plan.Plan
+	layers  *assemble.Layers
 	sources assemble.Sources
 	report  *reporter
 	dir     string
@@ -104,24 +105,19 @@ type local struct {
 	steps   []step
 }
 
-// step is a step of the plan, and what is made of it when something asks.
+// step is a step of the plan, and what names it in the cache.
 type step struct {
 	*plan.Step
-	tree func() (tree.Tree, error)
-	key  func() (string, error)
+	key func() (string, error)
 }
 
 // prepare sets up the steps. Nothing is made yet: what is in the cache needs no
 // tree, and no layer.
-func (b *local) prepare(ctx context.Context) {
+func (b *local) prepare() {
 	for i := range b.plan.Steps {
 		s := &b.plan.Steps[i]
 		b.steps = append(b.steps, step{
 			Step: s,
-			tree: sync.OnceValues(func() (tree.Tree, error) {
-				t, err := assemble.Step(ctx, s, b.sources)
-				return t, b.at(s, err)
-			}),
 			key: sync.OnceValues(func() (string, error) {
 				key, err := assemble.Key(s, b.sources.Files)
 				return key, b.at(s, err)
@@ -162,7 +158,7 @@ func (b *local) run(ctx context.Context) error {
 		return err
 	}
 	if need.Root {
-		if in.Root, err = b.whole(); err != nil {
+		if in.Root, err = b.whole(ctx); err != nil {
 			return err
 		}
 	}
@@ -190,13 +186,14 @@ func (b *local) write(ctx context.Context, in formats.Input) error {
 
 // whole is the root file system. The steps' trees are made side by side: most of
 // the time goes into fetching and unpacking images.
-func (b *local) whole() (tree.Tree, error) {
+func (b *local) whole(ctx context.Context) (tree.Tree, error) {
 	trees := make([]tree.Tree, len(b.steps))
-	var g errgroup.Group
+	g, ctx := errgroup.WithContext(ctx)
 	for i := range b.steps {
 		g.Go(func() (err error) {
-			trees[i], err = b.steps[i].tree()
-			return err
+			s := b.steps[i].Step
+			trees[i], err = assemble.Step(ctx, s, b.sources)
+			return b.at(s, err)
 		})
 	}
 	if err := g.Wait(); err != nil {
@@ -216,9 +213,10 @@ func (b *local) segment(ctx context.Context, s *step) (formats.Blob, error) {
 		return formats.Blob{}, err
 	}
 	d, err := b.derive(ctx, "segment", "segment "+s.Title, func(w *os.File, report func(func() error) error) error {
-		t, err := s.tree()
-		if err != nil {
-			return err
+		for _, img := range plan.Images(*s.Step) {
+			if err := b.layers.Open(ctx, img); err != nil {
+				return b.at(s.Step, err)
+			}
 		}
 		select {
 		case b.making <- struct{}{}:
@@ -226,7 +224,11 @@ func (b *local) segment(ctx context.Context, s *step) (formats.Blob, error) {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
-		err = report(func() error {
+		err := report(func() error {
+			t, err := assemble.Step(ctx, s.Step, b.sources)
+			if err != nil {
+				return err
+			}
 			buf := bufio.NewWriterSize(w, 1<<20)
 			if err := b.workers.Segment(buf, s.Name, t, b.Compression, b.Epoch); err != nil {
 				return err
@@ -272,7 +274,7 @@ func (b *local) disks(ctx context.Context, kinds []string) (map[string]*formats.
 	}
 	for _, kind := range kinds {
 		d, err := b.derive(ctx, "root", "root file system: "+kind, func(w *os.File, report func(func() error) error) error {
-			t, err := b.whole()
+			t, err := b.whole(ctx)
 			if err != nil {
 				return err
 			}

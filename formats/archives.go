@@ -189,7 +189,7 @@ func (k *worker) compressor(w io.Writer, name string) (io.WriteCloser, error) {
 	case "", Compressions[0]:
 		if k.zstd == nil {
 			var err error
-			k.zstd, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithEncoderConcurrency(1), zstd.WithLowerEncoderMem(true))
+			k.zstd, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithEncoderConcurrency(1))
 			if err != nil {
 				return nil, err
 			}

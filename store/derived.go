@@ -3,9 +3,11 @@ package store
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash"
+	"hash/crc32"
 	"io"
 	"io/fs"
 	"os"
@@ -14,16 +16,31 @@ import (
 )
 
 // A derived file is what was made from images, kept under what it was made from:
-// lkx/derived/KIND/KEY. Its last 32 bytes are the SHA-256 of those before, by
-// which it is verified when it has lost its stamp. Its access time is when it
-// was last used.
+// lkx/derived/KIND/KEY. Its last bytes are its mark, by which it is verified when
+// it has lost its stamp: nobody but this program writes it, so a checksum does.
+// Its access time is when it was last used.
 
 // Derived is a file of the store that make made, earlier or just now.
 type Derived struct {
 	Path   string
-	Size   int64  // bytes from the beginning of the file; more follow
-	SHA256 []byte // of these
-	Cached bool   // it was there
+	Size   int64 // bytes from the beginning of the file; more follow
+	Cached bool  // it was there
+}
+
+// markSize is the size of a mark in bytes: "lkx1", and a CRC-32C of what is before
+// it, little endian.
+const markSize = 8
+
+// mark is the end of a file with that checksum.
+func mark(sum hash.Hash32) []byte {
+	return binary.LittleEndian.AppendUint32([]byte("lkx1"), sum.Sum32())
+}
+
+// checksum is the checksum of the first size bytes of f.
+func checksum(ctx context.Context, f *os.File, size int64) (hash.Hash32, error) {
+	sum := crc32.New(crc32.MakeTable(crc32.Castagnoli))
+	_, err := io.CopyBuffer(sum, until{ctx, io.NewSectionReader(f, 0, size)}, make([]byte, 256<<10))
+	return sum, err
 }
 
 // Derive is the derived file key of a kind. If there is none, make writes it
@@ -81,19 +98,11 @@ func (s *Store) derived(path string) (*Derived, error) {
 	}
 	defer f.Close()
 	info, err := f.Stat()
-	size := int64(0)
-	if err == nil {
-		size = info.Size() - sha256.Size
-	}
-	if err != nil || size < 0 || !s.stamped(info) {
-		return nil, err
-	}
-	sum := [sha256.Size]byte{}
-	if _, err := f.ReadAt(sum[:], size); err != nil {
+	if err != nil || info.Size() < markSize || !s.stamped(info) {
 		return nil, err
 	}
 	_ = os.Chtimes(path, time.Now(), time.Time{}) // a store that only can be read has no last uses
-	return &Derived{Path: path, Size: size, SHA256: sum[:], Cached: true}, nil
+	return &Derived{Path: path, Size: info.Size() - markSize, Cached: true}, nil
 }
 
 // remember gives a derived file that lost its stamp a new one, once it is known
@@ -129,36 +138,36 @@ func checkDerived(ctx context.Context, f *os.File) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	size := info.Size() - sha256.Size
+	size := info.Size() - markSize
 	if size < 0 {
 		return 0, errMismatch
 	}
-	h := sha256.New()
-	if _, err := io.Copy(h, until{ctx, io.NewSectionReader(f, 0, size)}); err != nil {
+	sum, err := checksum(ctx, f, size)
+	if err != nil {
 		return 0, err
 	}
-	want := make([]byte, sha256.Size)
-	if _, err := f.ReadAt(want, size); err != nil {
+	found := make([]byte, markSize)
+	if _, err := f.ReadAt(found, size); err != nil {
 		return 0, err
 	}
-	if !bytes.Equal(want, h.Sum(nil)) {
+	if !bytes.Equal(found, mark(sum)) {
 		return 0, errMismatch
 	}
 	return info.Size(), nil
 }
 
-// seal puts its digest at the end of what is in f, and stamps it.
+// seal marks what is in f, and stamps it.
 func (s *Store) seal(ctx context.Context, f *os.File) error {
 	size, err := f.Seek(0, io.SeekEnd)
 	if err != nil {
 		return err
 	}
-	h := sha256.New()
-	if _, err := io.Copy(h, until{ctx, io.NewSectionReader(f, 0, size)}); err != nil {
+	sum, err := checksum(ctx, f, size)
+	if err != nil {
 		return err
 	}
-	if _, err := f.Write(h.Sum(nil)); err != nil {
+	if _, err := f.Write(mark(sum)); err != nil {
 		return err
 	}
-	return s.stamp(f, size+sha256.Size)
+	return s.stamp(f, size+markSize)
 }
