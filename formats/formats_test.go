@@ -295,7 +295,13 @@ func TestArchives(t *testing.T) {
 	if !slices.Equal(paths, want) || len(list) < 10 || len(list) > 20 {
 		t.Errorf("%d archives with %q", len(list), paths)
 	}
+	sameByAll(t, list)
+}
 
+// sameByAll compares what one worker writes with what many write, and with the
+// archives one after another.
+func sameByAll(t *testing.T, list []tree.Tree) {
+	t.Helper()
 	for _, compression := range Compressions {
 		var out [2]bytes.Buffer
 		one := make(Workers, 1)

@@ -6,6 +6,7 @@
 //	oci-layout, index.json   the layout; index.json names every whole image
 //	blobs/sha256/HEX         manifests, configs and compressed layers
 //	lkx/layers/sha256/HEX    uncompressed layers, named by their own digest (diff ID)
+//	lkx/derived/KIND/KEY     what was made from images, named by what it was made of
 //	lkx/partial/HEX          downloads to be continued
 //	lkx/locks/NAME           locks between processes; empty files that stay
 //
@@ -16,14 +17,17 @@
 // # What is verified
 //
 // Whatever is fetched is verified before it has its final name: a file is
-// written beside, hashed, flushed and renamed, under a lock of its own, so a
-// run that was killed leaves nothing that a later one trusts. Manifests and
-// configs are verified each time they are read, compressed layers each time
-// they are unpacked. An uncompressed layer is verified (diff ID) as it is
-// written, and then stamped: its modification time becomes its size, as
-// nanoseconds since 1970. A file that still has its stamp was not written to
-// since and is used without another pass over it; one that lost it (an edit, a
-// truncation, a plain copy) is verified again, and unpacked again if it fails.
+// written beside, hashed and renamed, under a lock of its own, so a run that was
+// killed leaves nothing that a later one trusts. Manifests and configs are
+// verified each time they are read, a compressed layer by what it unpacks to. An
+// uncompressed layer is verified (diff ID) as it is written, and then stamped:
+// its modification time tells its size, and the boot of the system it was written
+// in. A file that still has its stamp was not written to since and is used
+// without another pass over it; one that lost it (an edit, a truncation, a plain
+// copy, a reboot) is verified again, and unpacked again if it fails. So nothing
+// has to be flushed before it is used, but index.json: a disk that lost what was
+// written to it is noticed. Derived files are stamped alike, and made again if
+// they fail.
 package store
 
 import (

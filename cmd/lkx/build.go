@@ -157,7 +157,14 @@ func (f *buildFlags) request(ctx context.Context, manifests []string, stdin io.R
 func (f *buildFlags) engine(show *display) (engine.Engine, error) {
 	if f.builder == "local" {
 		s, err := f.open(show.pull)
-		return &engine.Local{Images: s, Cache: s, Program: program()}, err
+		if err != nil {
+			return nil, err
+		}
+		id, err := program()
+		if err != nil {
+			return nil, fmt.Errorf("reading this program: %w", err)
+		}
+		return &engine.Local{Images: s, Cache: s, Program: id}, nil
 	}
 	if len(f.layouts) > 0 || len(f.mirrors) > 0 {
 		return nil, usageError{errors.New("--layout and --mirror are for local builds: a BuildKit has its own configuration")}
