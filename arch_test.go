@@ -37,7 +37,7 @@ var arrows = []struct{ pkg, may string }{
 	{"formats", "exporters/* internal/sparse tree"},
 	{"execop", "assemble formats plan tree"},
 	{"frontend", "formats internal/source llbgen manifest plan"},
-	{"engine", "assemble formats frontend internal/source manifest plan tree"},
+	{"engine", "assemble formats frontend internal/source internal/sparse manifest plan store tree"},
 	{"cmd/frontend", "execop frontend plan"},
 	{"bench", ""},
 	{"e2e", ""},

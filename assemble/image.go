@@ -179,40 +179,29 @@ func sparse(h *tar.Header) bool {
 	return h.Typeflag == tar.TypeGNUSparse || h.PAXRecords["GNU.sparse.major"] != "" || h.PAXRecords["GNU.sparse.map"] != ""
 }
 
-// Layers makes images' trees from what a fetcher opens, each once. It may be
-// used side by side. Close it when all that was made from it has been read.
+// Layers makes images' trees from what a fetcher opens, each image's layers once.
+// It may be used side by side. Close it when all that was made from it has been
+// read.
 type Layers struct {
 	Fetcher  Fetcher
 	Platform string
 
-	mu    sync.Mutex
-	trees map[string]func() (tree.Tree, error) // by the pinned reference
-	open  []Layer
+	mu     sync.Mutex
+	opened map[string]func() ([]Layer, error) // by the pinned reference
 }
 
-// Tree is img's root file system.
+// Open fetches img, so that its tree is made without waiting.
+func (l *Layers) Open(ctx context.Context, img plan.Image) error {
+	_, err := l.layers(ctx, img)
+	return err
+}
+
+// Tree is img's root file system, made anew: a tree of many files takes memory.
 func (l *Layers) Tree(ctx context.Context, img plan.Image) (tree.Tree, error) {
-	l.mu.Lock()
-	make := l.trees[img.Pinned()]
-	if make == nil {
-		make = sync.OnceValues(func() (tree.Tree, error) { return l.read(ctx, img) })
-		if l.trees == nil {
-			l.trees = map[string]func() (tree.Tree, error){}
-		}
-		l.trees[img.Pinned()] = make
-	}
-	l.mu.Unlock()
-	return make()
-}
-
-func (l *Layers) read(ctx context.Context, img plan.Image) (tree.Tree, error) {
-	layers, err := l.Fetcher.Layers(ctx, img, l.Platform)
+	layers, err := l.layers(ctx, img)
 	if err != nil {
 		return nil, err
 	}
-	l.mu.Lock()
-	l.open = append(l.open, layers...)
-	l.mu.Unlock()
 	t, err := Image(layers)
 	if err != nil {
 		return nil, fmt.Errorf("image %s: %w", img.Ref, err)
@@ -220,12 +209,29 @@ func (l *Layers) read(ctx context.Context, img plan.Image) (tree.Tree, error) {
 	return t, nil
 }
 
-// Close closes every layer.
+func (l *Layers) layers(ctx context.Context, img plan.Image) ([]Layer, error) {
+	l.mu.Lock()
+	open := l.opened[img.Pinned()]
+	if open == nil {
+		open = sync.OnceValues(func() ([]Layer, error) { return l.Fetcher.Layers(ctx, img, l.Platform) })
+		if l.opened == nil {
+			l.opened = map[string]func() ([]Layer, error){}
+		}
+		l.opened[img.Pinned()] = open
+	}
+	l.mu.Unlock()
+	return open()
+}
+
+// Close closes every layer. Nothing may be under way.
 func (l *Layers) Close() error {
 	var err error
-	for _, layer := range l.open {
-		err = errors.Join(err, layer.Close())
+	for _, open := range l.opened {
+		layers, _ := open() // nothing is opened now
+		for _, layer := range layers {
+			err = errors.Join(err, layer.Close())
+		}
 	}
-	l.open = nil
+	l.opened = nil
 	return err
 }

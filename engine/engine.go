@@ -4,10 +4,6 @@ package engine
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"os"
-	"path/filepath"
 
 	"github.com/moby/buildkit/client"
 
@@ -36,7 +32,8 @@ type Request struct {
 // Engine makes artifacts. Errors of a manifest are a [source.Errors].
 type Engine interface {
 	// Build makes the files of r and returns their names below r.Out. When it
-	// fails, no file of r has been touched.
+	// fails, no file of r has been touched. It does not wait until they are on
+	// their disk.
 	Build(ctx context.Context, r Request) ([]string, error)
 }
 
@@ -64,48 +61,4 @@ func (r *Request) parse() (*manifest.Manifest, error) {
 		}
 	}
 	return m, nil
-}
-
-// staged makes files in a directory beside where they belong, and puts them
-// there when all are whole. make fills the directory.
-func (r *Request) staged(make func(dir string) error) ([]string, error) {
-	if err := os.MkdirAll(r.Out, 0o755); err != nil {
-		return nil, fmt.Errorf("making the output directory: %w", err)
-	}
-	dir, err := os.MkdirTemp(r.Out, ".lkx-")
-	if err != nil {
-		return nil, fmt.Errorf("writing to the output directory: %w", err)
-	}
-	defer os.RemoveAll(dir)
-	if err := make(dir); err != nil {
-		return nil, err
-	}
-	var names []string
-	for _, f := range r.Formats {
-		names = append(names, f.Files(r.Base)...)
-	}
-	for _, name := range names {
-		if err := flush(filepath.Join(dir, name)); err != nil {
-			return nil, err
-		}
-	}
-	for _, name := range names {
-		if err := os.Rename(filepath.Join(dir, name), filepath.Join(r.Out, name)); err != nil {
-			return nil, fmt.Errorf("putting %s in place: %w", name, err)
-		}
-	}
-	return names, flush(r.Out)
-}
-
-// flush waits until a file or directory is on its disk.
-func flush(name string) error {
-	f, err := os.Open(name)
-	if err != nil {
-		return err
-	}
-	if err := f.Sync(); err != nil && !errors.Is(err, errors.ErrUnsupported) {
-		f.Close()
-		return fmt.Errorf("writing %s: %w", name, err)
-	}
-	return f.Close()
 }

@@ -2,11 +2,19 @@ package engine
 
 import (
 	"bufio"
+	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
+	"sync"
+	"syscall"
 
 	"golang.org/x/sync/errgroup"
 
@@ -14,6 +22,7 @@ import (
 	"github.com/lkx-os/lkx/formats"
 	"github.com/lkx-os/lkx/manifest"
 	"github.com/lkx-os/lkx/plan"
+	"github.com/lkx-os/lkx/store"
 	"github.com/lkx-os/lkx/tree"
 )
 
@@ -24,8 +33,20 @@ type Images interface {
 	assemble.Blobs
 }
 
+// Cache keeps what was made, by what it was made from.
+type Cache interface {
+	// Derive is the file that make writes, or wrote earlier for the same key.
+	Derive(ctx context.Context, kind, key string, make func(*os.File) error) (*store.Derived, error)
+}
+
 // Local builds in this process: no daemon, no rights, no other program.
-type Local struct{ Images Images }
+type Local struct {
+	Images Images
+	Cache  Cache
+	// Program tells this program from others, which may make other bytes of the
+	// same plan: what they keep in the cache is not taken for its own.
+	Program string
+}
 
 // Build implements [Engine].
 func (l *Local) Build(ctx context.Context, r Request) ([]string, error) {
@@ -43,13 +64,14 @@ func (l *Local) Build(ctx context.Context, r Request) ([]string, error) {
 		if err != nil {
 			return err
 		}
-		b := &local{
-			Request: r, root: m.Root, plan: p, report: report, dir: dir,
-			sources: assemble.Sources{Files: hostFiles{r.Dir}, Blobs: l.Images},
-		}
 		images := &assemble.Layers{Fetcher: l.Images, Platform: r.Platform}
 		defer images.Close()
-		b.sources.Images = images
+		b := &local{
+			Request: r, Local: l, root: m.Root, plan: p, report: report, dir: dir, layers: images,
+			sources: assemble.Sources{Images: images, Files: hostFiles{r.Dir}, Blobs: l.Images},
+			workers: formats.NewWorkers(), making: make(chan struct{}, runtime.GOMAXPROCS(0)),
+		}
+		b.prepare()
 		return b.run(ctx)
 	})
 }
@@ -71,52 +93,89 @@ func (r *Request) plan(ctx context.Context, m *manifest.Manifest, images Images)
 // local is one build.
 type local struct {
 	Request
+	*Local
 	root    string // type of root that the manifest asks for
 	plan    *plan.Plan
+	layers  *assemble.Layers
 	sources assemble.Sources
 	report  *reporter
 	dir     string
+	workers formats.Workers
+	making  chan struct{} // bounds how many segments are made at a time
+	steps   []step
+}
+
+// step is a step of the plan, and what names it in the cache.
+type step struct {
+	*plan.Step
+	key func() (string, error)
+}
+
+// prepare sets up the steps. Nothing is made yet: what is in the cache needs no
+// tree, and no layer.
+func (b *local) prepare() {
+	for i := range b.plan.Steps {
+		s := &b.plan.Steps[i]
+		b.steps = append(b.steps, step{
+			Step: s,
+			key: sync.OnceValues(func() (string, error) {
+				key, err := assemble.Key(s, b.sources.Files)
+				return key, b.at(s, err)
+			}),
+		})
+	}
 }
 
 func (b *local) run(ctx context.Context) error {
 	in := formats.Input{Base: b.Base, Arch: arch(b.Platform), Size: b.Size, Epoch: b.Epoch, Disk: formats.DiskOf(b.root)}
 	need := formats.NeedsOf(b.Formats, b.root)
-	trees, err := b.trees(ctx)
-	if err != nil {
-		return err
-	}
-	if b.plan.Boot != nil {
-		if in.Boot, err = assemble.Step(ctx, b.plan.Boot, b.sources); err != nil {
-			return b.at(b.plan.Boot, err)
-		}
-	}
-	if b.plan.Code != nil {
-		if in.Code, err = assemble.Step(ctx, b.plan.Code, b.sources); err != nil {
-			return b.at(b.plan.Code, err)
+	g, gctx := errgroup.WithContext(ctx)
+	for _, part := range []struct {
+		step *plan.Step
+		tree *tree.Tree
+	}{{b.plan.Boot, &in.Boot}, {b.plan.Code, &in.Code}} {
+		if part.step != nil {
+			g.Go(func() (err error) {
+				*part.tree, err = assemble.Step(gctx, part.step, b.sources)
+				return b.at(part.step, err)
+			})
 		}
 	}
 	if need.Initrd {
-		segments := filepath.Join(b.dir, "segments")
-		if err := os.Mkdir(segments, 0o700); err != nil {
-			return err
-		}
-		if in.Initrd, err = b.segments(ctx, trees, segments); err != nil {
-			return err
-		}
-	}
-	if need.Root || need.Disks != nil {
-		if in.Root, err = tree.Merge(trees...); err != nil {
-			return fmt.Errorf("merging the root file system: %w", err)
+		in.Initrd = make([]formats.Blob, len(b.steps))
+		for i := range b.steps {
+			g.Go(func() (err error) {
+				in.Initrd[i], err = b.segment(gctx, &b.steps[i])
+				return err
+			})
 		}
 	}
-	if in.Disks, err = b.disks(ctx, need.Disks, in.Root); err != nil {
+	if err := g.Wait(); err != nil {
 		return err
 	}
+	var err error
+	if in.Disks, err = b.disks(ctx, need.Disks); err != nil {
+		return err
+	}
+	if need.Root {
+		if in.Root, err = b.whole(ctx); err != nil {
+			return err
+		}
+	}
+	return b.write(ctx, in)
+}
+
+// write makes the artifacts.
+func (b *local) write(ctx context.Context, in formats.Input) error {
 	out, err := os.OpenRoot(b.dir)
 	if err != nil {
 		return err
 	}
 	defer out.Close()
+	if in.Old, err = os.OpenRoot(b.Out); err != nil {
+		return err
+	}
+	defer in.Old.Close()
 	for _, f := range b.Formats {
 		if err := b.report.vertex("make "+f.Name, func() error { return f.Write(ctx, in, out) }); err != nil {
 			return fmt.Errorf("making %s: %w", f.Name, err)
@@ -125,84 +184,155 @@ func (b *local) run(ctx context.Context) error {
 	return nil
 }
 
-// trees makes the tree of every step, side by side: most of the time goes into
-// fetching and unpacking images.
-func (b *local) trees(ctx context.Context) ([]tree.Tree, error) {
-	out := make([]tree.Tree, len(b.plan.Steps))
+// whole is the root file system. The steps' trees are made side by side: most of
+// the time goes into fetching and unpacking images.
+func (b *local) whole(ctx context.Context) (tree.Tree, error) {
+	trees := make([]tree.Tree, len(b.steps))
 	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(2 * runtime.GOMAXPROCS(0))
-	for i := range b.plan.Steps {
-		s := &b.plan.Steps[i]
-		g.Go(func() error {
-			t, err := assemble.Step(ctx, s, b.sources)
-			out[i] = t
+	for i := range b.steps {
+		g.Go(func() (err error) {
+			s := b.steps[i].Step
+			trees[i], err = assemble.Step(ctx, s, b.sources)
 			return b.at(s, err)
 		})
 	}
-	return out, g.Wait()
-}
-
-// segments makes the segment of every step, one on each processor.
-func (b *local) segments(ctx context.Context, trees []tree.Tree, dir string) ([]formats.Blob, error) {
-	out := make([]formats.Blob, len(trees))
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(runtime.GOMAXPROCS(0))
-	for i, t := range trees {
-		s := &b.plan.Steps[i]
-		g.Go(func() error {
-			if ctx.Err() != nil {
-				return context.Cause(ctx)
-			}
-			name := filepath.Join(dir, fmt.Sprintf("%03d", i))
-			err := b.report.vertex("segment "+s.Title, func() (err error) {
-				out[i], err = b.segment(s, t, name)
-				return err
-			})
-			return b.at(s, err)
-		})
+	if err := g.Wait(); err != nil {
+		return nil, err
 	}
-	return out, g.Wait()
+	t, err := tree.Merge(trees...)
+	if err != nil {
+		return nil, fmt.Errorf("merging the root file system: %w", err)
+	}
+	return t, nil
 }
 
-func (b *local) segment(s *plan.Step, t tree.Tree, name string) (formats.Blob, error) {
-	f, err := os.Create(name)
+// segment makes the segment of a step, or takes it from the cache.
+func (b *local) segment(ctx context.Context, s *step) (formats.Blob, error) {
+	key, err := s.key()
 	if err != nil {
 		return formats.Blob{}, err
 	}
-	defer f.Close()
-	buf := bufio.NewWriterSize(f, 1<<20)
-	if err := formats.Segment(buf, s.Name, t, b.Compression, b.Epoch); err != nil {
-		return formats.Blob{}, err
-	}
-	if err := buf.Flush(); err != nil {
-		return formats.Blob{}, err
-	}
-	return formats.FileBlob(name)
-}
-
-// disks makes the root file systems of those types.
-func (b *local) disks(ctx context.Context, kinds []string, t tree.Tree) (map[string]*formats.RootDisk, error) {
-	out := map[string]*formats.RootDisk{}
-	for _, kind := range kinds {
-		dir := filepath.Join(b.dir, "root-"+kind)
-		err := b.report.vertex("root file system: "+kind, func() (err error) {
-			if err := os.Mkdir(dir, 0o700); err != nil {
-				return err
+	d, err := b.derive(ctx, "segment", "segment "+s.Title, func(w *os.File, report func(func() error) error) error {
+		for _, img := range plan.Images(*s.Step) {
+			if err := b.layers.Open(ctx, img); err != nil {
+				return b.at(s.Step, err)
 			}
-			root, err := os.OpenRoot(dir)
+		}
+		select {
+		case b.making <- struct{}{}:
+			defer func() { <-b.making }()
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		err := report(func() error {
+			t, err := assemble.Step(ctx, s.Step, b.sources)
 			if err != nil {
 				return err
 			}
-			defer root.Close()
-			if err := formats.WriteRoot(ctx, root, kind, t, b.Compression, b.Epoch); err != nil {
+			buf := bufio.NewWriterSize(w, 1<<20)
+			if err := b.workers.Segment(buf, s.Name, t, b.Compression, b.Epoch); err != nil {
 				return err
 			}
-			out[kind], err = formats.ReadRoot(dir)
-			return err
+			return buf.Flush()
 		})
+		if err == nil {
+			err = b.unchanged(s)
+		}
+		return b.at(s.Step, err)
+	}, key)
+	if err != nil {
+		return formats.Blob{}, err
+	}
+	return formats.FilePart(d.Path, 0, d.Size), nil
+}
+
+// unchanged fails if what a step was made from is not what its key says.
+func (b *local) unchanged(s *step) error {
+	was, err := s.key()
+	if err != nil {
+		return err
+	}
+	is, err := assemble.Key(s.Step, b.sources.Files)
+	if err == nil && is != was {
+		err = errors.New("a file that it is made from changed during the build: build it again")
+	}
+	return b.at(s.Step, err)
+}
+
+// disks makes the root file systems of those types, or takes them from the cache.
+func (b *local) disks(ctx context.Context, kinds []string) (map[string]*formats.RootDisk, error) {
+	out := map[string]*formats.RootDisk{}
+	if len(kinds) == 0 {
+		return out, nil
+	}
+	keys := make([]string, len(b.steps))
+	for i := range b.steps {
+		var err error
+		if keys[i], err = b.steps[i].key(); err != nil {
+			return nil, err
+		}
+	}
+	for _, kind := range kinds {
+		d, err := b.derive(ctx, "root", "root file system: "+kind, func(w *os.File, report func(func() error) error) error {
+			t, err := b.whole(ctx)
+			if err != nil {
+				return err
+			}
+			err = report(func() error { return formats.WriteRoot(w, kind, t, b.Compression, b.Epoch) })
+			if err != nil {
+				return fmt.Errorf("making the root file system: %w", err)
+			}
+			for i := range b.steps {
+				if err := b.unchanged(&b.steps[i]); err != nil {
+					return err
+				}
+			}
+			return nil
+		}, append([]string{kind}, keys...)...)
 		if err != nil {
-			return nil, fmt.Errorf("making the root file system: %w", err)
+			return nil, err
+		}
+		if out[kind], err = formats.ReadRoot(d.Path, d.Size); err != nil {
+			return nil, err
 		}
 	}
 	return out, nil
+}
+
+// derive is what make writes, or wrote earlier when the same went into it. make is
+// given what reports its beginning and end, under the name title.
+func (b *local) derive(ctx context.Context, kind, title string, make func(w *os.File, report func(func() error) error) error, from ...string) (*store.Derived, error) {
+	text, err := json.Marshal([]any{b.Program, kind, cmp.Or(b.Compression, formats.Compressions[0]), b.Epoch, from})
+	if err != nil {
+		return nil, err
+	}
+	key := sha256.Sum256(text)
+	report := func(do func() error) error { return b.report.vertex(title, do) }
+	name := hex.EncodeToString(key[:])
+	d, err := b.Cache.Derive(ctx, kind, name, func(w *os.File) error { return make(w, report) })
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
+		// A store that only can be read: what is missing is made for this build alone.
+		d, err = b.apart(filepath.Join(b.dir, "."+kind+"-"+name), func(w *os.File) error { return make(w, report) })
+	}
+	if err == nil && d.Cached {
+		b.report.cached(title)
+	}
+	return d, err
+}
+
+// apart makes a file that is kept for this build alone.
+func (b *local) apart(name string, make func(*os.File) error) (*store.Derived, error) {
+	f, err := os.Create(name)
+	if err != nil {
+		return nil, err
+	}
+	err = make(f)
+	var size int64
+	if info, failed := f.Stat(); failed == nil {
+		size = info.Size()
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
+		return nil, err
+	}
+	return &store.Derived{Path: name, Size: size}, nil
 }

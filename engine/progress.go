@@ -36,6 +36,16 @@ func (r *reporter) vertex(name string, do func() error) error {
 	return err
 }
 
+// cached reports what was there already.
+func (r *reporter) cached(name string) {
+	if r.to == nil {
+		return
+	}
+	now := time.Now()
+	v := client.Vertex{Digest: digest.FromString(name), Name: name, Started: &now, Completed: &now, Cached: true}
+	r.to(&client.SolveStatus{Vertexes: []*client.Vertex{&v}})
+}
+
 // at says which line of the manifest asked for step s, which failed.
 func (b *local) at(s *plan.Step, err error) error {
 	var list source.Errors

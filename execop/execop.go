@@ -116,7 +116,15 @@ func (w *worker) disk(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return formats.WriteRoot(ctx, w.out, w.job.Disk, t, w.job.Compression, w.job.Epoch)
+	f, err := w.out.Create(plan.DiskFile)
+	if err != nil {
+		return err
+	}
+	if err := formats.WriteRoot(f, w.job.Disk, t, w.job.Compression, w.job.Epoch); err != nil {
+		f.Close()
+		return err
+	}
+	return f.Close()
 }
 
 // rootdirs makes the directories that some step needs without placing them. In
@@ -184,7 +192,12 @@ func (w *worker) artifacts(ctx context.Context) error {
 		in.Initrd = append(in.Initrd, b)
 	}
 	for _, kind := range w.job.Disks {
-		if in.Disks[kind], err = formats.ReadRoot(plan.DiskDir(kind)); err != nil {
+		name := filepath.Join(plan.DiskDir(kind), plan.DiskFile)
+		info, err := os.Stat(name)
+		if err != nil {
+			return err
+		}
+		if in.Disks[kind], err = formats.ReadRoot(name, info.Size()); err != nil {
 			return err
 		}
 	}

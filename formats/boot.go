@@ -168,5 +168,5 @@ func unifiedImage(_ context.Context, in Input, out *os.Root) error {
 	if err != nil {
 		return err
 	}
-	return save(out, in.Base+".efi", img.File)
+	return in.save(out, in.Base+".efi", img.File)
 }

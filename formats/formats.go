@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -105,6 +106,7 @@ type Input struct {
 	Arch   string               // GOARCH
 	Size   int64                // least size of a disk, in bytes; 0 is as large as its content
 	Epoch  int64                // seconds since 1970; the time of every file and volume
+	Old    *os.Root             // what an earlier build wrote, of which files that are right are linked; nil if there is none
 }
 
 // Blob is a sequence of bytes that can be read again and again.
@@ -191,7 +193,33 @@ func create(out *os.Root, name string, write func(w *os.File) error) error {
 	return nil
 }
 
-// save writes one file of out, holes as holes.
-func save(out *os.Root, name string, f *sparse.File) error {
+// save writes one file of out, holes as holes. If in.Old has it as it should be, it
+// is linked.
+func (in *Input) save(out *os.Root, name string, f *sparse.File) error {
+	if in.Old != nil {
+		kept, err := keep(in.Old, out, name, f)
+		if kept || err != nil {
+			return err
+		}
+	}
 	return create(out, name, f.Save)
+}
+
+// keep makes one file of out a link to that of old, if this has the bytes of f.
+func keep(old, out *os.Root, name string, f *sparse.File) (bool, error) {
+	info, err := old.Lstat(name)
+	if err != nil || !info.Mode().IsRegular() {
+		return false, nil
+	}
+	have, err := old.Open(name)
+	if err != nil {
+		return false, nil
+	}
+	defer have.Close()
+	same, err := f.Same(have, info.Size())
+	if err != nil {
+		return false, fmt.Errorf("writing %s: %w", name, err)
+	}
+	// Some file systems have no links. Then it is written again.
+	return same && os.Link(filepath.Join(old.Name(), name), filepath.Join(out.Name(), name)) == nil, nil
 }

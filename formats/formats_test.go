@@ -2,8 +2,11 @@ package formats
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -82,16 +85,19 @@ func input(t *testing.T) Input {
 // onDiskOf is t as a root file system on a disk.
 func onDiskOf(t *testing.T, kind string, root tree.Tree) *RootDisk {
 	t.Helper()
-	dir := t.TempDir()
-	out, err := os.OpenRoot(dir)
+	f, err := os.Create(filepath.Join(t.TempDir(), "root"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer out.Close()
-	if err := WriteRoot(t.Context(), out, kind, root, "", 1000); err != nil {
+	defer f.Close()
+	if err := WriteRoot(f, kind, root, "", 1000); err != nil {
 		t.Fatal(err)
 	}
-	d, err := ReadRoot(dir)
+	info, err := f.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := ReadRoot(f.Name(), info.Size())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -250,6 +256,85 @@ func TestSegment(t *testing.T) {
 		t.Errorf("an unknown compression: %v", err)
 	}
 }
+
+// TestArchives cuts a tree into archives: all names of a file stay together, and
+// one worker writes what many write.
+func TestArchives(t *testing.T) {
+	var b tree.Builder
+	for i := range 40 {
+		text := strings.Repeat(fmt.Sprint("file ", i), 3000) // 21 or 24 KiB
+		put(t, &b, tree.Entry{Path: fmt.Sprintf("d/%02d", i), Mode: tree.TypeRegular | 0o644}, text)
+	}
+	for name, target := range map[string]string{"d/05b": "d/05", "d/12b": "d/05", "d/11b": "d/11"} {
+		if err := b.Link(name, target); err != nil {
+			t.Fatal(err)
+		}
+	}
+	root := b.Tree()
+	list, err := cut(root, 50_000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := map[int]int{} // a hard link group's archive
+	var paths, want []string
+	for i, part := range list {
+		for e, err := range part.All() {
+			if err != nil {
+				t.Fatal(err)
+			}
+			paths = append(paths, e.Path)
+			if other, ok := at[e.Hard]; ok && e.Hard != 0 && other != i {
+				t.Errorf("%s is in archive %d, another name of it in %d", e.Path, i, other)
+			}
+			at[e.Hard] = i
+		}
+	}
+	for e := range root.All() {
+		want = append(want, e.Path)
+	}
+	if !slices.Equal(paths, want) || len(list) < 10 || len(list) > 20 {
+		t.Errorf("%d archives with %q", len(list), paths)
+	}
+	sameByAll(t, list)
+}
+
+// sameByAll compares what one worker writes with what many write, and with the
+// archives one after another.
+func sameByAll(t *testing.T, list []tree.Tree) {
+	t.Helper()
+	for _, compression := range Compressions {
+		var out [2]bytes.Buffer
+		one := make(Workers, 1)
+		one <- &worker{}
+		for i, k := range []Workers{one, NewWorkers()} {
+			if err := k.segment(&out[i], list, compression, 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !bytes.Equal(out[0].Bytes(), out[1].Bytes()) || out[0].Len()%4 != 0 {
+			t.Errorf("%s: one worker writes %d bytes, many %d", compression, out[0].Len(), out[1].Len())
+		}
+		var alone bytes.Buffer
+		for _, part := range list {
+			if err := (&worker{}).archive(&alone, part, compression, 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !bytes.Equal(out[0].Bytes(), alone.Bytes()) {
+			t.Errorf("%s: not the archives one after another", compression)
+		}
+	}
+	if err := NewWorkers().segment(full{}, list, "", 0); !errors.Is(err, errFull) {
+		t.Errorf("a full disk: %v", err)
+	}
+}
+
+var errFull = errors.New("full")
+
+// full is a disk without room.
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, errFull }
 
 func TestParseSize(t *testing.T) {
 	for in, want := range map[string]int64{"1": 1, "512M": 512 << 20, "4G": 4 << 30, "2T": 2 << 40, "64K": 64 << 10} {

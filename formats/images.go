@@ -36,7 +36,7 @@ func wrapped(with firmware, suffix string, wrap func(disk *sparse.File, in Input
 		if err != nil {
 			return err
 		}
-		return save(out, in.Base+suffix, image)
+		return in.save(out, in.Base+suffix, image)
 	}
 }
 

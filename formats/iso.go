@@ -43,7 +43,7 @@ func iso(with firmware, suffix string) write {
 		if err != nil {
 			return err
 		}
-		return save(out, in.Base+suffix, image)
+		return in.save(out, in.Base+suffix, image)
 	}
 }
 

@@ -15,14 +15,14 @@ func kernelInitrd(_ context.Context, in Input, out *os.Root) error {
 	if err != nil {
 		return err
 	}
-	return l.save(in.Base, out)
+	return l.save(in, out)
 }
 
 // save writes what is loaded as files.
-func (l *loaded) save(base string, out *os.Root) error {
-	names := suffixes("-kernel", "-initrd.img", "-cmdline")(base)
+func (l *loaded) save(in Input, out *os.Root) error {
+	names := suffixes("-kernel", "-initrd.img", "-cmdline")(in.Base)
 	for i, f := range []*sparse.File{l.kernel, l.wholeInitrd(), text(l.cmdline)} {
-		if err := save(out, names[i], f); err != nil {
+		if err := in.save(out, names[i], f); err != nil {
 			return err
 		}
 	}
@@ -38,10 +38,10 @@ func kernelRoot(kind, suffix string) write {
 		if err != nil {
 			return err
 		}
-		if err := save(out, in.Base+suffix, root.Image.file()); err != nil {
+		if err := in.save(out, in.Base+suffix, root.Image.file()); err != nil {
 			return err
 		}
-		return l.save(in.Base, out)
+		return l.save(in, out)
 	}
 }
 

@@ -71,7 +71,7 @@ func raspberryCard(_ context.Context, in Input, out *os.Root) error {
 	if l.root != nil {
 		image.PutFile(card.Partitions[1].Off, l.root.Image.file())
 	}
-	return save(out, in.Base+"-rpi3.img", image)
+	return in.save(out, in.Base+"-rpi3.img", image)
 }
 
 // raspberryFiles are the firmware's files and the device trees. These are there

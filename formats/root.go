@@ -2,8 +2,9 @@ package formats
 
 import (
 	"bufio"
-	"context"
+	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -36,55 +37,61 @@ type RootDisk struct {
 	Which  string // what the initrd's init knows the root by: "UUID=…", "LABEL=…"; "" if it cannot find any
 }
 
-// Files of a directory that holds a RootDisk.
-const (
-	rootImage  = "root"
-	rootInitrd = "initrd"
-	rootWhich  = "which"
-)
-
-// WriteRoot makes a root file system of t, of the type kind, as files in out,
-// for [ReadRoot]. boot/ is left out.
-func WriteRoot(_ context.Context, out *os.Root, kind string, t tree.Tree, compression string, epoch int64) error {
+// WriteRoot makes a root file system of t, of the type kind, and writes it into
+// the empty file w with the initrd that finds it, for [ReadRoot]. boot/ is left
+// out.
+func WriteRoot(w *os.File, kind string, t tree.Tree, compression string, epoch int64) error {
 	root, small, err := split(t)
 	if err != nil {
 		return err
 	}
-	which := ""
-	err = create(out, rootImage, func(w *os.File) (err error) {
-		which, err = writeRoot(w, kind, root, epoch)
-		return err
-	})
+	which, err := writeRoot(w, kind, root, epoch)
 	if err != nil {
 		return err
 	}
 	if small == nil {
 		which, small = "", (&tree.Builder{}).Tree()
 	}
-	if err := save(out, rootWhich, text(which)); err != nil {
+	size, err := w.Seek(0, io.SeekEnd)
+	if err != nil {
 		return err
 	}
-	return create(out, rootInitrd, func(w *os.File) error {
-		buf := bufio.NewWriter(w)
-		if err := Segment(buf, "root", small, compression, epoch); err != nil {
-			return err
-		}
-		return buf.Flush()
-	})
+	buf := bufio.NewWriter(w)
+	counted := &counter{w: buf}
+	if err := Segment(counted, "root", small, compression, epoch); err != nil {
+		return err
+	}
+	end := rootEnd{Image: size, Initrd: counted.n}
+	copy(end.Which[:], which)
+	if err := binary.Write(buf, binary.LittleEndian, end); err != nil {
+		return err
+	}
+	return buf.Flush()
 }
 
-// ReadRoot finds what [WriteRoot] wrote into dir.
-func ReadRoot(dir string) (*RootDisk, error) {
-	which, err := os.ReadFile(path.Join(dir, rootWhich))
+// rootEnd is the end of a file that WriteRoot wrote: what stands before it.
+type rootEnd struct {
+	Image, Initrd int64 // bytes
+	Which         [64]byte
+}
+
+// ReadRoot finds what [WriteRoot] wrote: the first size bytes of the file name.
+func ReadRoot(name string, size int64) (*RootDisk, error) {
+	f, err := os.Open(name)
 	if err != nil {
 		return nil, err
 	}
-	image, err := FileBlob(path.Join(dir, rootImage))
-	if err != nil {
-		return nil, err
+	defer f.Close()
+	var end rootEnd
+	length := int64(binary.Size(end))
+	if err := binary.Read(io.NewSectionReader(f, size-length, length), binary.LittleEndian, &end); err != nil {
+		return nil, fmt.Errorf("reading %s: %w", name, err)
 	}
-	initrd, err := FileBlob(path.Join(dir, rootInitrd))
-	return &RootDisk{image, initrd, string(which)}, err
+	if end.Image < 0 || end.Initrd < 0 || end.Image+end.Initrd+length != size {
+		return nil, fmt.Errorf("reading %s: it holds no root file system of lkx", name)
+	}
+	image, initrd := FilePart(name, 0, end.Image), FilePart(name, end.Image, end.Initrd)
+	return &RootDisk{image, initrd, string(bytes.TrimRight(end.Which[:], "\x00"))}, nil
 }
 
 // FileBlob is a file that stays as it is.
@@ -93,7 +100,12 @@ func FileBlob(name string) (Blob, error) {
 	if err != nil {
 		return Blob{}, err
 	}
-	return Blob{info.Size(), func() (io.ReadCloser, error) { return os.Open(name) }}, nil
+	return FilePart(name, 0, info.Size()), nil
+}
+
+// FilePart is the size bytes at off of a file that stays as it is.
+func FilePart(name string, off, size int64) Blob {
+	return Blob{size, func() (io.ReadCloser, error) { return sparse.OpenPart(name, off, size) }}
 }
 
 // writeRoot writes a file system and tells what it is known by.

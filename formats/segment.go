@@ -2,16 +2,11 @@ package formats
 
 import (
 	"encoding/json"
-	"fmt"
 	"io"
 	"iter"
 	"path"
 	"strings"
 
-	"github.com/klauspost/compress/zstd"
-	"github.com/klauspost/pgzip"
-
-	"github.com/lkx-os/lkx/exporters/cpio"
 	"github.com/lkx-os/lkx/tree"
 )
 
@@ -23,49 +18,13 @@ var Compressions = []string{"zstd", "gzip"}
 // (Documentation/driver-api/early-userspace/buffer-format.rst).
 const segmentAlign = 4
 
-// gzipBlock is the size of the blocks that are compressed side by side. The
-// bytes written depend on it, so it never changes.
-const gzipBlock = 1 << 20
-
-// Segment writes t as one part of an initrd: a cpio archive, compressed, padded
-// to a multiple of 4 bytes. What the archive cannot hold, the extended
-// attributes, it carries in a file ".lkx/xattrs-NAME.json", which the init
+// Segment writes t as one part of an initrd: cpio archives, each compressed and
+// padded to a multiple of 4 bytes. What the archives cannot hold, the extended
+// attributes, they carry in a file ".lkx/xattrs-NAME.json", which the init
 // applies. boot/ is left out: a running system does not need it. The same tree
 // gives the same bytes on every machine.
 func Segment(w io.Writer, name string, t tree.Tree, compression string, epoch int64) error {
-	t, err := forInitrd(name, t)
-	if err != nil {
-		return err
-	}
-	counted := &counter{w: w}
-	z, err := compressor(counted, compression)
-	if err != nil {
-		return err
-	}
-	if err := cpio.Write(z, t, epoch); err != nil {
-		z.Close()
-		return err
-	}
-	if err := z.Close(); err != nil {
-		return fmt.Errorf("compressing the archive: %w", err)
-	}
-	_, err = w.Write(make([]byte, -counted.n&(segmentAlign-1)))
-	return err
-}
-
-func compressor(w io.Writer, name string) (io.WriteCloser, error) {
-	switch name {
-	case "", Compressions[0]:
-		// One goroutine: segments are made side by side instead.
-		return zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithEncoderConcurrency(1))
-	case "gzip":
-		z, err := pgzip.NewWriterLevel(w, pgzip.DefaultCompression)
-		if err != nil {
-			return nil, err
-		}
-		return z, z.SetConcurrency(gzipBlock, 2)
-	}
-	return nil, fmt.Errorf("unknown compression %q; there are: %s", name, strings.Join(Compressions, ", "))
+	return NewWorkers().Segment(w, name, t, compression, epoch)
 }
 
 // attributed is one file's extended attributes in ".lkx/xattrs-NAME.json".
@@ -131,16 +90,4 @@ func (p plain) All() iter.Seq2[tree.Entry, error] {
 			}
 		}
 	}
-}
-
-// counter counts the bytes that pass.
-type counter struct {
-	w io.Writer
-	n int64
-}
-
-func (c *counter) Write(p []byte) (int, error) {
-	n, err := c.w.Write(p)
-	c.n += int64(n)
-	return n, err
 }

@@ -131,7 +131,7 @@ func (b *builder) rootfs(s *Step, base string, img Image, bundle *oci.Bundle) st
 		s.Files = append(s.Files, dir(path.Join(base, "tmp"), 0o755), dir(path.Join(base, "rootfs"), 0o755))
 	}
 	uids, gids := spec.Linux.UIDMappings, spec.Linux.GIDMappings
-	chain := img.chain()
+	chain := img.Chain()
 	if chain != "" && len(uids)+len(gids) > 0 {
 		chain += fmt.Sprint(uids, gids)
 	}

@@ -42,6 +42,7 @@ const (
 	ContextDir  = "/context"   // mount point of the build context
 	TurnsDir    = "/turns"     // mount point of a directory that all exec ops of a builder share
 	SegmentFile = "segment"    // in OutDir, and in each segment's mount
+	DiskFile    = "root"       // in OutDir, and in the mount of each root file system
 	BlobFile    = "blob"       // in each blob's mount
 	imageDir    = "/images/"   // below it, image i of Images
 	blobDir     = "/blobs/"    // below it, blob i of Blobs

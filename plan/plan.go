@@ -169,9 +169,9 @@ func (i Image) Pinned() string {
 	return name + "@" + i.Digest
 }
 
-// chain identifies an image's contents: the digests of its layers (image-spec,
+// Chain identifies an image's contents: the digests of its layers (image-spec,
 // config.md, rootfs.diff_ids), or its digest; "" when neither is known.
-func (i Image) chain() string {
+func (i Image) Chain() string {
 	var c struct {
 		RootFS struct {
 			DiffIDs []string `json:"diff_ids"`

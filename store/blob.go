@@ -137,7 +137,7 @@ func (s *Store) fetch(ctx context.Context, name reference.Named, desc ocispec.De
 	if err != nil {
 		return errors.Join(err, p.abandon(errors.Is(err, errMismatch)))
 	}
-	if err := settle(p.f, s.layout.blob(desc.Digest)); err != nil {
+	if err := place(p.f, s.layout.blob(desc.Digest)); err != nil {
 		return err
 	}
 	p.meter.done()

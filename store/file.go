@@ -46,18 +46,24 @@ func writeFile(name string, data []byte) error {
 	return settle(f, name)
 }
 
-// settle flushes and closes f, and moves it to name.
-func settle(f *os.File, name string) error {
-	if err := f.Sync(); err != nil {
-		return errors.Join(err, f.Close())
-	}
+// place closes f and moves it to name. It is not flushed: what is fetched is
+// verified whenever it is used.
+func place(f *os.File, name string) error {
 	if err := f.Close(); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		return err
 	}
-	if err := os.Rename(f.Name(), name); err != nil {
+	return os.Rename(f.Name(), name)
+}
+
+// settle flushes and closes f, and moves it to name.
+func settle(f *os.File, name string) error {
+	if err := f.Sync(); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	if err := place(f, name); err != nil {
 		return err
 	}
 	dir, err := os.Open(filepath.Dir(name))

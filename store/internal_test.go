@@ -2,6 +2,8 @@ package store
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -9,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -79,3 +82,71 @@ func TestStall(t *testing.T) {
 		t.Errorf("%d bytes, %v", len(got), err)
 	}
 }
+
+// TestSlots gives what is free to the largest that waits.
+func TestSlots(t *testing.T) {
+	s := &slots{free: 1}
+	free, err := s.take(t.Context(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone, cancel := context.WithCancel(t.Context())
+	order := make(chan int64, 3)
+	var wg sync.WaitGroup
+	for i, size := range []int64{5, 9, 7, 100} {
+		wg.Go(func() {
+			ctx := t.Context()
+			if size == 100 {
+				ctx = gone
+			}
+			free, err := s.take(ctx, size)
+			if err != nil {
+				return
+			}
+			order <- size
+			free()
+		})
+		for waiting := 0; waiting != i+1; {
+			time.Sleep(time.Millisecond)
+			s.mu.Lock()
+			waiting = len(s.wait)
+			s.mu.Unlock()
+		}
+	}
+	cancel() // it waits no more, and takes nothing away
+	free()
+	wg.Wait()
+	for _, want := range []int64{9, 7, 5} {
+		if got := <-order; got != want {
+			t.Errorf("%d has its turn, want %d", got, want)
+		}
+	}
+}
+
+func TestAside(t *testing.T) {
+	data := bytes.Repeat([]byte("0123456789abc"), 300_000)
+	var out bytes.Buffer
+	a := newAside(&out)
+	for rest := data; len(rest) > 0; {
+		n := min(len(rest), 100_001)
+		if _, err := a.Write(rest[:n]); err != nil {
+			t.Fatal(err)
+		}
+		rest = rest[n:]
+	}
+	if err := a.Close(); err != nil || !bytes.Equal(out.Bytes(), data) {
+		t.Errorf("%d bytes of %d, %v", out.Len(), len(data), err)
+	}
+	a = newAside(full{})
+	n, err := a.Write(data)
+	if closed := a.Close(); !errors.Is(closed, errFull) || n < len(data) && !errors.Is(err, errFull) {
+		t.Errorf("%d bytes, %v, %v", n, err, closed)
+	}
+}
+
+var errFull = errors.New("full")
+
+// full is a disk without room.
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, errFull }

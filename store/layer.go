@@ -9,7 +9,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"time"
 
 	"github.com/distribution/reference"
 	"github.com/klauspost/compress/gzip"
@@ -26,29 +25,25 @@ type layerFile struct {
 
 func (l *layerFile) Size() int64 { return l.size }
 
-// stamp is the modification time of a verified file of size bytes.
-func stamp(size int64) time.Time { return time.Unix(0, size) }
-
 func (s *Store) layerPath(diffID digest.Digest) string {
 	return s.side("layers", diffID.Algorithm().String(), diffID.Encoded())
 }
 
 // layer opens one layer; it is fetched and unpacked unless it is there.
 func (s *Store) layer(ctx context.Context, name reference.Named, desc ocispec.Descriptor, diffID digest.Digest) (*layerFile, error) {
-	if l, err := openStamped(s.layerPath(diffID)); l != nil || err != nil {
+	if l, err := s.openStamped(s.layerPath(diffID)); l != nil || err != nil {
 		return l, err
-	}
-	select {
-	case s.slots <- struct{}{}:
-		defer func() { <-s.slots }()
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
 	}
 	unlock, err := s.lock(ctx, "layer-"+diffID.Encoded())
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
+	free, err := s.slots.take(ctx, desc.Size)
+	if err != nil {
+		return nil, err
+	}
+	defer free()
 	if l, err := s.reverify(ctx, diffID); l != nil || err != nil {
 		return l, err
 	}
@@ -69,7 +64,7 @@ func (s *Store) layer(ctx context.Context, name reference.Named, desc ocispec.De
 	}
 	switch {
 	case errors.Is(err, errMismatch):
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, err
 	case err != nil:
 		return nil, fmt.Errorf("unpacking layer %s: %w", desc.Digest, err)
 	}
@@ -92,7 +87,7 @@ func openLayer(path string) (*layerFile, error) {
 
 // openStamped opens a layer that was verified and not written to since. It
 // gives nil if there is none.
-func openStamped(path string) (*layerFile, error) {
+func (s *Store) openStamped(path string) (*layerFile, error) {
 	l, err := openLayer(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -101,7 +96,7 @@ func openStamped(path string) (*layerFile, error) {
 		return nil, err
 	}
 	info, err := l.Stat()
-	if err != nil || !info.ModTime().Equal(stamp(info.Size())) {
+	if err != nil || !s.stamped(info) {
 		return nil, errors.Join(err, l.Close())
 	}
 	return l, nil
@@ -112,7 +107,7 @@ func openStamped(path string) (*layerFile, error) {
 // holds the layer's lock.
 func (s *Store) reverify(ctx context.Context, diffID digest.Digest) (*layerFile, error) {
 	path := s.layerPath(diffID)
-	if l, err := openStamped(path); l != nil || err != nil {
+	if l, err := s.openStamped(path); l != nil || err != nil {
 		return l, err // another process unpacked it
 	}
 	f, err := os.Open(path)
@@ -131,14 +126,14 @@ func (s *Store) reverify(ctx context.Context, diffID digest.Digest) (*layerFile,
 	if digest.NewDigest(diffID.Algorithm(), sum) != diffID {
 		return nil, os.Remove(path)
 	}
-	if err := os.Chtimes(path, time.Time{}, stamp(size)); err != nil {
+	if err := stampLasting(f, size); err != nil {
 		return nil, err
 	}
 	return openLayer(path)
 }
 
-// unpack writes the uncompressed layer of the blob at path, and verifies both.
-// The caller holds the layer's lock.
+// unpack writes the uncompressed layer of the blob at path, and verifies it. The
+// caller holds the layer's lock.
 func (s *Store) unpack(ctx context.Context, name reference.Named, desc ocispec.Descriptor, diffID digest.Digest, path string) error {
 	in, err := os.Open(path)
 	if err != nil {
@@ -156,27 +151,31 @@ func (s *Store) unpack(ctx context.Context, name reference.Named, desc ocispec.D
 	defer os.Remove(out.Name()) // nothing is there when all went well
 
 	m := &meter{s: s, now: Event{Ref: name.String(), Digest: desc.Digest.String(), Op: "unpack", Total: desc.Size}}
-	sum, plain := desc.Digest.Algorithm().Hash(), diffID.Algorithm().Hash()
-	packed := io.TeeReader(until{ctx, in}, io.MultiWriter(sum, m))
-	size, err := expand(io.MultiWriter(out, plain), packed)
-	// What does not unpack is most often not what it should be; that says more.
-	if _, drained := io.Copy(io.Discard, packed); drained == nil {
-		if got := digest.NewDigest(desc.Digest.Algorithm(), sum); got != desc.Digest {
-			err = mismatch(desc, got)
+	sum := diffID.Algorithm().Hash()
+	aside := newAside(io.MultiWriter(out, sum))
+	size, err := expand(aside, io.TeeReader(until{ctx, in}, m))
+	if closed := aside.Close(); closed != nil {
+		err = closed // what is written to it fails with the same
+	}
+	if err == nil {
+		if got := digest.NewDigest(diffID.Algorithm(), sum); got != diffID {
+			err = fmt.Errorf("it holds %s, the image's config says %s", got, diffID)
 		}
-	} else if err == nil {
-		err = drained
 	}
 	if err != nil {
+		// What does not unpack is most often not what it should be; that says more.
+		if wrong := verify(path, desc); ctx.Err() == nil && errors.Is(wrong, errMismatch) {
+			err = wrong
+		}
 		return errors.Join(err, out.Close())
 	}
-	if got := digest.NewDigest(diffID.Algorithm(), plain); got != diffID {
-		return errors.Join(fmt.Errorf("it holds %s, the image's config says %s", got, diffID), out.Close())
-	}
-	if err := os.Chtimes(out.Name(), time.Time{}, stamp(size)); err != nil {
+	if err := s.stamp(out, size); err != nil {
 		return errors.Join(err, out.Close())
 	}
-	if err := settle(out, target); err != nil {
+	if err := out.Close(); err != nil {
+		return err
+	}
+	if err := os.Rename(out.Name(), target); err != nil {
 		return err
 	}
 	m.done()
@@ -200,7 +199,7 @@ func expand(w io.Writer, r io.Reader) (int64, error) {
 		defer z.Close()
 		return io.Copy(w, named{"gzip", z})
 	case isZstd(head):
-		z, err := zstd.NewReader(b, zstd.WithDecoderConcurrency(1))
+		z, err := zstd.NewReader(b, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true))
 		if err != nil {
 			return 0, fmt.Errorf("zstd: %w", err)
 		}

@@ -151,7 +151,7 @@ func TestMend(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := before.ModTime().UnixNano(); got != before.Size() {
+			if got := int64(before.ModTime().Nanosecond()); got != before.Size()%1e9 {
 				t.Errorf("stamp %d of a layer of %d bytes", got, before.Size())
 			}
 		})

@@ -6,7 +6,7 @@
 //	oci-layout, index.json   the layout; index.json names every whole image
 //	blobs/sha256/HEX         manifests, configs and compressed layers
 //	lkx/layers/sha256/HEX    uncompressed layers, named by their own digest (diff ID)
-//	lkx/derived/KIND/HEX     what was made of them, named by what it was made of
+//	lkx/derived/KIND/KEY     what was made from images, named by what it was made of
 //	lkx/partial/HEX          downloads to be continued
 //	lkx/locks/NAME           locks between processes; empty files
 //
@@ -17,14 +17,17 @@
 // # What is verified
 //
 // Whatever is fetched is verified before it has its final name: a file is
-// written beside, hashed, flushed and renamed, under a lock of its own, so a
-// run that was killed leaves nothing that a later one trusts. Manifests and
-// configs are verified each time they are read, compressed layers each time
-// they are unpacked. An uncompressed layer is verified (diff ID) as it is
-// written, and then stamped: its modification time becomes its size, as
-// nanoseconds since 1970. A file that still has its stamp was not written to
-// since and is used without another pass over it; one that lost it (an edit, a
-// truncation, a plain copy) is verified again, and unpacked again if it fails.
+// written beside, hashed and renamed, under a lock of its own, so a run that was
+// killed leaves nothing that a later one trusts. Manifests and configs are
+// verified each time they are read, a compressed layer by what it unpacks to. An
+// uncompressed layer is verified (diff ID) as it is written, and then stamped:
+// its modification time tells its size, and the boot of the system it was written
+// in. A file that still has its stamp was not written to since and is used
+// without another pass over it; one that lost it (an edit, a truncation, a plain
+// copy, a reboot) is verified again, and unpacked again if it fails. So nothing
+// has to be flushed before it is used, but index.json: a disk that lost what was
+// written to it is noticed. Derived files are stamped alike, and made again if
+// they fail.
 //
 // # What is removed, and when
 //
@@ -37,8 +40,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -102,12 +107,14 @@ type Event struct {
 // Store is an image store. Any number of goroutines and processes may share
 // one directory.
 type Store struct {
-	layout                    // our own
+	layout // our own
+	stamper
 	use          *flock.Flock // that it is open; nil if it cannot be written to
 	alone        bool
 	layouts      []layout // others
 	remote       *remote  // nil when offline
-	slots        chan struct{}
+	slots        *slots
+	naming       naming
 	progress     func(Event)
 	progressLock sync.Mutex
 }
@@ -123,8 +130,9 @@ var (
 func Open(ctx context.Context, dir string, o Options) (*Store, error) {
 	s := &Store{
 		layout:   layout{dir},
+		stamper:  newStamper(),
 		alone:    o.Alone,
-		slots:    make(chan struct{}, parallel),
+		slots:    &slots{free: parallel},
 		progress: o.Progress,
 	}
 	for _, l := range o.Layouts {
@@ -252,9 +260,10 @@ func (s *Store) Blob(ctx context.Context, b plan.Blob) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	path, err := s.blob(ctx, name, ocispec.Descriptor{Digest: d, Size: b.Size})
+	desc := ocispec.Descriptor{Digest: d, Size: b.Size}
+	path, err := s.blob(ctx, name, desc)
 	if err == nil {
-		err = verify(path, d)
+		err = verify(path, desc)
 	}
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", name, err)
@@ -333,12 +342,41 @@ func (s *Store) keepName(ctx context.Context, name reference.Named, img image) e
 	if known, err := s.named(name); err != nil || len(known) == 1 && known[0].Digest == img.top.Digest {
 		return err
 	}
+	return s.giveName(ctx, name.String(), img.top)
+}
+
+// naming is what has yet to be named in index.json.
+type naming struct {
+	mu   sync.Mutex
+	want map[string]ocispec.Descriptor
+}
+
+// giveName makes name mean desc in index.json. Who comes while another writes
+// that file waits, and the first of them writes for all.
+func (s *Store) giveName(ctx context.Context, name string, desc ocispec.Descriptor) error {
+	s.naming.mu.Lock()
+	if s.naming.want == nil {
+		s.naming.want = map[string]ocispec.Descriptor{}
+	}
+	s.naming.want[name] = desc
+	s.naming.mu.Unlock()
 	unlock, err := s.lock(ctx, indexLock)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	return s.setNames(entry(name.String(), img.top))
+	s.naming.mu.Lock()
+	want := s.naming.want
+	s.naming.want = nil
+	s.naming.mu.Unlock()
+	if len(want) == 0 {
+		return nil
+	}
+	var entries []ocispec.Descriptor
+	for _, name := range slices.Sorted(maps.Keys(want)) {
+		entries = append(entries, entry(name, want[name]))
+	}
+	return s.setNames(entries...)
 }
 
 // report tells of progress, one caller at a time.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -318,6 +319,37 @@ func TestParallel(t *testing.T) {
 		if left, _ := filepath.Glob(filepath.Join(dir, p)); left != nil {
 			t.Errorf("left behind: %v", left)
 		}
+	}
+}
+
+// Two images share a layer, and are pulled at once: it is fetched once.
+func TestLayerOfTwo(t *testing.T) {
+	c := newContent()
+	base := tarball(t, "base", 2_000_000)
+	own := map[string][]byte{}
+	for _, name := range []string{"a:1", "b:1", "c:1"} {
+		own[name] = tarball(t, name, 1000)
+		c.names[name] = c.image(t, "linux/amd64", gz(base), gz(own[name])).Digest
+	}
+	r := serve(t, c)
+	dir := t.TempDir()
+	s := open(t, dir, store.Options{})
+	var wg sync.WaitGroup
+	for name, top := range own {
+		wg.Go(func() {
+			got, err := pull(s, r.host()+"/"+name, "linux/amd64")
+			if want := []digest.Digest{digest.FromBytes(base), digest.FromBytes(top)}; !slices.Equal(got, want) {
+				t.Errorf("%s: %v, %v", name, got, err)
+			}
+		})
+	}
+	wg.Wait()
+	if n := r.count("GET blobs " + digest.FromBytes(gzipped(base)).String()); n != 1 {
+		t.Errorf("the shared layer was fetched %d times", n)
+	}
+	off := open(t, dir, store.Options{Offline: true}) // all three have their names
+	for name, top := range own {
+		mustPull(t, off, r.host()+"/"+name, "linux/amd64", base, top)
 	}
 }
 

@@ -24,7 +24,7 @@ func (s *Store) download(ctx context.Context, from string, d digest.Digest) (str
 	}
 	defer unlock()
 	if s.has(desc) {
-		if verify(path, d) == nil {
+		if verify(path, desc) == nil {
 			touch(path)
 			return path, nil
 		}
@@ -78,11 +78,12 @@ func (s *Store) get(ctx context.Context, from string, d digest.Digest, path stri
 		return errors.Join(err, f.Close())
 	}
 	m.done()
-	return settle(f, path)
+	return place(f, path)
 }
 
-// verify tells whether d is the digest of the file path.
-func verify(path string, d digest.Digest) error {
+// verify tells whether the file path has the digest of desc.
+func verify(path string, desc ocispec.Descriptor) error {
+	d := desc.Digest
 	f, err := os.Open(path)
 	if err != nil {
 		return err
@@ -93,7 +94,7 @@ func verify(path string, d digest.Digest) error {
 		return err
 	}
 	if got := digest.NewDigest(d.Algorithm(), sum); got != d {
-		return fmt.Errorf("%s: %w", path, mismatch(ocispec.Descriptor{Digest: d}, got))
+		return fmt.Errorf("%s: %w", path, mismatch(desc, got))
 	}
 	return nil
 }

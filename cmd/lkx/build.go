@@ -32,6 +32,7 @@ type buildFlags struct {
 	size        string
 	progress    string
 	cacheSize   string
+	profile     string
 }
 
 // imageFlags say which manifest is meant, and where its images come from.
@@ -71,11 +72,14 @@ the artifacts; the default is 0.`,
   lkx build --arg VERSION=1.2 os.yml        # ${VERSION} in the manifest is 1.2
   lkx build base.yml site.yml               # site.yml merged over base.yml
   lkx build --layout ./images os.yml        # images from a directory, not a registry
-  lkx build --builder docker os.yml         # by the builder of "docker buildx"`,
+  lkx build --builder docker os.yml         # by the builder of "docker buildx"
+  lkx build --profile prof os.yml           # prof/cpu.pprof, prof/heap.pprof, prof/trace.out`,
 		Args:              some("manifest"),
 		ValidArgsFunction: manifests,
 		RunE: func(c *cobra.Command, args []string) error {
-			return f.build(c.Context(), args, c.InOrStdin(), c.OutOrStdout(), c.ErrOrStderr())
+			return profiled(f.profile, func() error {
+				return f.build(c.Context(), args, c.InOrStdin(), c.OutOrStdout(), c.ErrOrStderr())
+			})
 		},
 	}
 	f.add(c)
@@ -87,6 +91,7 @@ the artifacts; the default is 0.`,
 	c.Flags().StringVar(&f.size, "size", "", "least `SIZE` of disks, such as 4G (default: as large as their content)")
 	addProgress(c.Flags(), &f.progress)
 	c.Flags().StringVar(&f.cacheSize, "cache-size", "", "afterwards remove from the store what was of use longest ago, until it is of `SIZE`; 0 for never (default $LKX_CACHE_SIZE, or "+defaultCacheSize+")")
+	c.Flags().StringVar(&f.profile, "profile", "", "write a CPU and a heap profile and a trace of the build into `DIR`, to be sent with a report of a slow one")
 	_ = c.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(formats.Names(), cobra.ShellCompDirectiveNoFileComp))
 	return c
 }
@@ -139,7 +144,11 @@ func (f *buildFlags) make(ctx context.Context, req engine.Request, show *display
 		return nil, err
 	}
 	defer s.Close()
-	return (&engine.Local{Images: s}).Build(ctx, req)
+	id, err := program()
+	if err != nil {
+		return nil, fmt.Errorf("reading this program: %w", err)
+	}
+	return (&engine.Local{Images: s, Cache: s, Program: id}).Build(ctx, req)
 }
 
 // localBuilder is the builder that is this program.

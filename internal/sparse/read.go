@@ -1,14 +1,20 @@
 package sparse
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"runtime"
+
+	"golang.org/x/sync/errgroup"
 )
 
-// bufferSize is how many bytes are copied at a time.
-const bufferSize = 1 << 20
+const (
+	bufferSize  = 1 << 20   // bytes copied at a time
+	compareSize = 256 << 10 // bytes compared at a time; they should stay in the processor's cache
+)
 
 // Open reads the file from its beginning, holes as zeros. It fails with
 // [io.ErrUnexpectedEOF] where a source has fewer bytes than were announced.
@@ -95,7 +101,7 @@ func (r *reader) Close() error {
 }
 
 // Save writes the file into out, which must be empty. Holes stay holes if out's
-// file system has them.
+// file system has them, and what comes from files it may share or copy by itself.
 func (f *File) Save(out *os.File) error {
 	r := &reader{file: f}
 	defer r.Close()
@@ -106,6 +112,21 @@ func (f *File) Save(out *os.File) error {
 		if _, err := out.Seek(p.off, io.SeekStart); err != nil {
 			return err
 		}
+		if err := r.seek(p.src, p.skip); err != nil {
+			return err
+		}
+		if from, ok := r.from.(*filePart); ok {
+			n, err := out.ReadFrom(io.LimitReader(from.f, min(p.size, from.size-from.pos)))
+			from.pos += n
+			r.read += n
+			if err != nil {
+				return err
+			}
+			if n != p.size {
+				return fmt.Errorf("a source ended %d bytes early: %w", p.size-n, io.ErrUnexpectedEOF)
+			}
+			continue
+		}
 		if _, err := io.CopyBuffer(onlyWriter{out}, io.LimitReader(r, p.size), buf); err != nil {
 			return err
 		}
@@ -113,5 +134,88 @@ func (f *File) Save(out *os.File) error {
 	return out.Truncate(f.size)
 }
 
+// OpenPart opens the size bytes at off of the file name. What [File.Save] reads from
+// it, it has the system copy.
+func OpenPart(name string, off, size int64) (io.ReadSeekCloser, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	p := &filePart{f: f, off: off, size: size}
+	if _, err := p.Seek(0, io.SeekStart); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return p, nil
+}
+
+type filePart struct {
+	f              *os.File
+	off, size, pos int64 // pos counts from off
+}
+
+func (p *filePart) Read(buf []byte) (int, error) {
+	if p.pos >= p.size {
+		return 0, io.EOF
+	}
+	n, err := p.f.Read(buf[:min(int64(len(buf)), p.size-p.pos)])
+	p.pos += int64(n)
+	return n, err
+}
+
+func (p *filePart) Seek(off int64, whence int) (int64, error) {
+	switch whence {
+	case io.SeekCurrent:
+		off += p.pos
+	case io.SeekEnd:
+		off += p.size
+	}
+	_, err := p.f.Seek(p.off+off, io.SeekStart)
+	p.pos = off
+	return off, err
+}
+
+func (p *filePart) Close() error { return p.f.Close() }
+
 // onlyWriter hides ReadFrom, which would copy with a small buffer.
 type onlyWriter struct{ io.Writer }
+
+// Same tells whether old, which can be read anywhere, has the size and the
+// bytes of the file. It reads with as many goroutines as there are processors.
+func (f *File) Same(old io.ReaderAt, size int64) (bool, error) {
+	if size != f.size {
+		return false, nil
+	}
+	n := int64(runtime.GOMAXPROCS(0))
+	var g errgroup.Group
+	for from := int64(0); from < size; from += size/n + 1 {
+		g.Go(func() error { return f.compare(old, from, min(size/n+1, size-from)) })
+	}
+	err := g.Wait()
+	if errors.Is(err, errDiffer) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+var errDiffer = errors.New("the bytes are others")
+
+// compare is errDiffer if old has other bytes in a range than the file.
+func (f *File) compare(old io.ReaderAt, off, size int64) error {
+	r := &reader{file: f.Section(off, size)}
+	defer r.Close()
+	ours, theirs := make([]byte, compareSize), make([]byte, compareSize)
+	for size > 0 {
+		n := min(size, compareSize)
+		if _, err := io.ReadFull(r, ours[:n]); err != nil {
+			return err
+		}
+		if _, err := old.ReadAt(theirs[:n], off); err != nil {
+			return err
+		}
+		if !bytes.Equal(ours[:n], theirs[:n]) {
+			return errDiffer
+		}
+		off, size = off+n, size-n
+	}
+	return nil
+}

@@ -106,6 +106,67 @@ func TestSave(t *testing.T) {
 	}
 }
 
+// TestParts saves parts of a file, once or twice each, and compares what it saved.
+func TestParts(t *testing.T) {
+	dir := t.TempDir()
+	name := filepath.Join(dir, "whole")
+	whole := bytes.Repeat([]byte("0123456789"), 200_000)
+	if err := os.WriteFile(name, whole, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	var f File
+	open := func(off, size int64) func() (io.ReadCloser, error) {
+		return func() (io.ReadCloser, error) { return OpenPart(name, off, size) }
+	}
+	f.PutSource(10, 1_500_003, open(7, 1_500_003))
+	f.PutFile(1_500_020, f.Section(100, 1000)) // the same source, from an earlier byte
+	f.PutSource(1_600_000, 5, open(0, 5))
+	f.Put(1_600_010, []byte("xyz"))
+	out, err := os.Create(filepath.Join(dir, "out"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	if err := f.Save(out); err != nil {
+		t.Fatal(err)
+	}
+	want := make([]byte, 1_600_013)
+	copy(want[10:], whole[7:1_500_010])
+	copy(want[1_500_020:], want[100:1100])
+	copy(want[1_600_000:], "01234")
+	copy(want[1_600_010:], "xyz")
+	got, err := os.ReadFile(out.Name())
+	if err != nil || !bytes.Equal(got, want) {
+		t.Fatalf("other bytes (%v)", err)
+	}
+	same := func(data []byte) bool {
+		t.Helper()
+		same, err := f.Same(bytes.NewReader(data), int64(len(data)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return same
+	}
+	if !same(want) || same(want[1:]) || same(append(want, 0)) {
+		t.Error("Same is wrong about the whole")
+	}
+	for _, at := range []int{0, 10, 1_500_019, 1_500_020, 1_600_012} {
+		want[at] ^= 1
+		if same(want) {
+			t.Errorf("Same did not see byte %d", at)
+		}
+		want[at] ^= 1
+	}
+	var short File
+	short.PutSource(0, 10, open(0, 5))
+	if err := short.Save(out); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("a part that is too short: %v", err)
+	}
+	if _, err := short.Same(bytes.NewReader(make([]byte, 10)), 10); err == nil {
+		t.Error("Same reads a part that is too short")
+	}
+}
+
 func TestCollision(t *testing.T) {
 	defer func() {
 		if recover() == nil {
