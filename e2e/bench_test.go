@@ -128,6 +128,7 @@ func (s *benched) boot(t *testing.T, e env) {
 		at[m[1]] = v
 	}
 	got["containerd"] = got["now"] - at["now"].Sub(at["containerd"]).Seconds()
+	got["mine"] = got["service"] - got["init"]
 	got["used"] = got["MemTotal"] - got["MemAvailable"]
 	for _, row := range benchRows {
 		v, there := got[row.name]
@@ -147,6 +148,7 @@ var benchRows = []struct {
 	{"onboot", "s until the first onboot container runs", 1},
 	{"containerd", "s until containerd listens", 1},
 	{"service", "s until the first service runs", 1},
+	{"mine", "s from /init to the first service", 1},
 	{"MemTotal", "MiB MemTotal", 1024},
 	{"MemAvailable", "MiB MemAvailable, 5 s later", 1024},
 	{"used", "MiB the difference", 1024},
@@ -170,9 +172,12 @@ func benchTable(systems []*benched) string {
 	}
 	line("MiB of files in whole pages", func(s *benched) string { return mib(s.files) })
 	line("MiB of the initrd", func(s *benched) string { return mib(s.initrd) })
-	line("lkx's time to the first service / this", func(s *benched) string {
-		return fmt.Sprintf("%.2f", median(systems[0].values["service"])/median(s.values["service"]))
-	})
+	for _, row := range [][2]string{{"service", "lkx's time to the first service / this"}, {"mine", "lkx's time from /init on / this"}} {
+		line(row[1], func(s *benched) string {
+			ours, this := systems[0].values[row[0]], s.values[row[0]]
+			return fmt.Sprintf("%.2f (%.2f)", median(ours)/median(this), slices.Min(ours)/slices.Min(this))
+		})
+	}
 	line("used memory / files", func(s *benched) string { return fmt.Sprintf("%.2f", median(s.values["used"])*1024/float64(s.files)) })
 	return b.String()
 }
@@ -223,7 +228,8 @@ func artifacts(t *testing.T, e env) string {
 	var b strings.Builder
 	b.WriteString("| format | files, MiB |\n|---|---|\n")
 	store := t.TempDir()
-	for line := range strings.Lines(ok(t, e.lkx, "formats")) {
+	_, list, _ := strings.Cut(ok(t, e.lkx, "formats"), "\n") // the first line has titles
+	for line := range strings.Lines(list) {
 		format, _, _ := strings.Cut(strings.TrimSpace(line), " ")
 		out := t.TempDir()
 		text, err := run(t, e.lkx, "build", "--progress", "quiet", "--store", store, "--layout", e.images, "-f", format, "-o", out, "../examples/minimal.yml")

@@ -57,7 +57,7 @@ func TestGuest(t *testing.T) {
 		"probe starts: pid 1 host probe-host", "[probe] probe root is read-only", "probe files: 512", "NoNewPrivs: 1",
 		"memory limit: 33554432 pids: 20",
 		"lkx: service finishes: finished",
-		"lkx: service probe: exited with status 137; restart 1 in 100ms", "[watcher] probe is back", "[watcher] 2",
+		"lkx: service probe: exited with status 137; restart 1 in 100ms", "[watcher] probe is back", "[watcher] 2", "[watcher] containerd is on the mount of onboot",
 		"[000-last] onshutdown ran", "lkx: powering off now",
 	)
 	if strings.Contains(out, "leftover") {

@@ -144,10 +144,12 @@ func (m *machine) onboot(ctx context.Context) error {
 	if err := setup.Volumes(volumes); err != nil {
 		return err
 	}
+	m.trace("volumes mounted")
 	m.scripts.Run(ctx, scripts.Start, scripts.Volumes, scripts.Onboot)
 	if err := m.stage(ctx, "onboot"); err != nil {
 		return err
 	}
+	m.trace("onboot containers have ended")
 	m.scripts.Run(ctx, scripts.Start, scripts.Onboot, scripts.Containerd)
 	return nil
 }

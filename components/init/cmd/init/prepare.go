@@ -40,18 +40,32 @@ func (m *machine) base() error {
 	m.check(setup.Limits())
 	m.check(setup.Memory(args))
 	m.check(setup.Xattrs())
-	return setup.Seal()
+	m.trace("file systems mounted")
+	if err := setup.Seal(); err != nil {
+		return err
+	}
+	m.trace("root is read-only")
+	return nil
 }
 
 // devices makes the machine ready for containers. What is amiss is said.
 func (m *machine) devices() {
 	m.check(m.modules())
+	m.trace("modules loaded")
 	m.check(setup.Optional())
 	m.check(setup.Loopback())
 	m.check(setup.Clock())
 	m.check(setup.Hostname())
 	m.check(setup.Resolver())
 	debug.FreeOSMemory() // the tables of modules leave much behind
+	m.trace("host is set up")
+}
+
+// trace tells, with lkx.trace=1, when the boot has come how far.
+func (m *machine) trace(what string) {
+	if m.args.Get("lkx.trace") == "1" {
+		m.log.Printf("trace: %.3fs %s", uptime.Now().Seconds(), what)
+	}
 }
 
 // check says on the console what is wrong, a line for each fault.
