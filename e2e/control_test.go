@@ -53,7 +53,7 @@ func TestControl(t *testing.T) {
 	out := t.TempDir()
 	ok(t, e.lkx, "build", "--progress", "quiet", "--store", filepath.Join(out, "store"), "--layout", e.images, "-o", out,
 		"--arg", "SYSLOG="+strconv.Itoa(syslog.port), "testdata/control.yml")
-	console := guest(t, e, "--timeout", "5m", filepath.Join(out, "control"))
+	console := guest(t, e, "--timeout", "8m", filepath.Join(out, "control"))
 	t.Logf("the console:\n%s", console)
 	contains(t, console,
 		"lkx: waiting for onboot 001-hangs, 10s by now; its output is in /run/log/onboot/001-hangs.log",
@@ -112,7 +112,7 @@ func TestPowerKeys(t *testing.T) {
 	out := t.TempDir()
 	manifest := write(t, "keys.yml", fmt.Sprintf(keys, ""))
 	ok(t, e.lkx, "build", "--progress", "quiet", "--store", filepath.Join(out, "store"), "--layout", e.images, "-o", out, manifest)
-	cmd := exec.CommandContext(t.Context(), e.lkx, "run", "--timeout", "3m", filepath.Join(out, "keys"))
+	cmd := exec.CommandContext(t.Context(), e.lkx, "run", "--timeout", "6m", filepath.Join(out, "keys"))
 	monitor, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -124,7 +124,7 @@ func TestPowerKeys(t *testing.T) {
 	}
 	// Ctrl-a c goes from the console to the monitor.
 	for i, command := range []string{"\x01csendkey ctrl-alt-delete\n", "system_powerdown\n"} {
-		if !console.shows("lkx: 1 service running", i+1, 3*time.Minute) {
+		if !console.shows("lkx: 1 service running", i+1, 6*time.Minute) {
 			break
 		}
 		if _, err := io.WriteString(monitor, command); err != nil {

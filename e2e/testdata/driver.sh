@@ -38,7 +38,7 @@ echo "after lkx-services died: web $(state web) restarts $(field web 5), deaf $(
 for i in 1 2 3 4 5 6 7; do
 	until [ "$(pid containerd)" -gt 0 ] 2>/dev/null; do sleep 0.1; done
 	kill -9 "$(pid containerd)"
-	until [ "$(state containerd)" = pausing ]; do sleep 0.1; done
+	until [ "$(field containerd 5)" -ge "$i" ]; do sleep 0.1; done
 done
 echo "containerd is $(state containerd), deaf $(state deaf) with $(field deaf 7)" | sed 's/[0-9.]*M$/memory/'
 $ctl start web 2>&1
