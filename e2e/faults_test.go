@@ -25,6 +25,7 @@ func TestFaults(t *testing.T) {
 		"lkx: service badconfig: reading /containers/services/badconfig/config.json: ", "lkx: service never: waiting for badconfig (10s)",
 		`lkx: service nocommand: making the container's process: exec: "/no/such/program": stat /no/such/program: no such file or directory; restart 1 in 100ms`,
 		"lkx: service nosource: making the container's process: failed to fulfil mount request: open /no/such/directory: no such file or directory; restart 1",
+		"lkx: /var/small is full, all 2 MiB: what is written there is lost; the most is in /var/small/x (2 MiB)",
 		"lkx: /var is full, all ", "the most is in /var/lib/heap (", "lkx: /var is not full any more: ",
 		"lkx: powering off now",
 	)

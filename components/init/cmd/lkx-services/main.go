@@ -170,7 +170,7 @@ func run(ctx context.Context, logger *log.Logger, o options) error {
 	if o.console {
 		g.Console = os.Stderr
 	}
-	go space.Watch(ctx, logger, "/run", "/tmp", "/var")
+	go space.Watch(ctx, logger)
 	// containerd outlives ctx: the services are stopped through it.
 	life, stop := context.WithCancel(context.Background())
 	stopped := make(chan struct{})
