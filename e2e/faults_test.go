@@ -5,8 +5,10 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestFaults boots a system in which much is wrong: no disk, no network, broken
@@ -23,6 +25,7 @@ func TestFaults(t *testing.T) {
 		"lkx: service badconfig: reading /containers/services/badconfig/config.json: ", "lkx: service never: waiting for badconfig (10s)",
 		`lkx: service nocommand: making the container's process: exec: "/no/such/program": stat /no/such/program: no such file or directory; restart 1 in 100ms`,
 		"lkx: service nosource: making the container's process: failed to fulfil mount request: open /no/such/directory: no such file or directory; restart 1",
+		"lkx: /var/small is full, all 2 MiB: what is written there is lost; the most is in /var/small/x (2 MiB)",
 		"lkx: /var is full, all ", "the most is in /var/lib/heap (", "lkx: /var is not full any more: ",
 		"lkx: powering off now",
 	)
@@ -92,9 +95,30 @@ func TestRareFaults(t *testing.T) {
 		out := guest(t, e, "--append", "lkx.root=LABEL=missing lkx.rootwait=2 lkx.onboot=poweroff", withRunc)
 		contains(t, out, "lkx: boot stopped: the root file system LABEL=missing was not found in 2s; there is no block device", "powering off now")
 	})
+	t.Run("nobody reads", func(t *testing.T) {
+		ok(t, "sh", "-c", e.lkx+" run --expect never --timeout 60s "+withContainerd+" | head -n 1")
+		for end := time.Now().Add(20 * time.Second); running(t, withContainerd+"-kernel"); time.Sleep(100 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatal("QEMU runs on")
+			}
+		}
+	})
 	t.Run("little memory", func(t *testing.T) {
 		out := fails(t, e.lkx, "run", "--mem", "96M", "--timeout", "20s", withContainerd)
 		contains(t, out, "lkx: warning: 96 MiB of memory may be too little: the initrd of ", "try --mem ", "the guest is not off after 20s")
+	})
+}
+
+// running tells whether a process has arg among its arguments.
+func running(t *testing.T, arg string) bool {
+	t.Helper()
+	lines, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.ContainsFunc(lines, func(name string) bool {
+		text, _ := os.ReadFile(name) // of one that has gone there is none
+		return slices.Contains(strings.Split(string(text), "\x00"), arg)
 	})
 }
 

@@ -8,11 +8,13 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -91,6 +93,9 @@ func (f *runFlags) run(ctx context.Context, prefix string, stdin io.Reader, stdo
 		ctx, cancel = context.WithTimeoutCause(ctx, f.timeout, fmt.Errorf("the guest is not off after %s", f.timeout))
 		defer cancel()
 	}
+	// Whoever reads the console may go, as head(1) does: QEMU must not stay.
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGPIPE)
+	defer stop()
 	q := qemu.QEMU{Path: f.qemu}
 	if f.expect == "" {
 		return q.Run(ctx, m, stdin, stdout)

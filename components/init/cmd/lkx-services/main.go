@@ -203,7 +203,7 @@ func run(ctx context.Context, t *stage) error {
 	if t.console {
 		g.Console = os.Stderr
 	}
-	go space.Watch(ctx, t.log, "/run", "/tmp", "/var")
+	go space.Watch(ctx, t.log)
 	t.serve(ctx, g)
 	err = g.Run(ctx, list)
 	stop()

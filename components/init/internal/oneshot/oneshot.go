@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -46,12 +47,10 @@ type Runner struct {
 	Continue    bool          // to run the others after one failed
 }
 
-// ExitError says that a container ended with a status other than 0: its
-// program's, or 128 and the number of the signal that ended it.
+// ExitError says that a container ended with a status other than 0.
 type ExitError struct {
 	Name   string
-	Status int
-	Ending string // in words: "exited with status 3"
+	Ending string // in words, as of [oom.Ending]
 }
 
 func (e *ExitError) Error() string { return e.Name + ": " + e.Ending }
@@ -118,7 +117,7 @@ func ended(err error) func(*record.Record) {
 		}
 		r.State, r.LastExit = record.Failed, err.Error()
 		if exit := (*ExitError)(nil); errors.As(err, &exit) {
-			r.LastExit = fmt.Sprintf("status %d", exit.Status)
+			r.LastExit = strings.TrimPrefix(exit.Ending, "exited with ")
 		}
 	}
 }
@@ -167,7 +166,7 @@ func (r *Runner) run(ctx context.Context, b *bundle.Bundle, dir string) error {
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.Exited() {
 		s, _ := b.Settings() // it was started from the same file
-		return &ExitError{b.Name, exit.ExitCode(), oom.Ending(exit.ExitCode(), oom.Kills(r.Cgroup)-kills, s.Memory)}
+		return &ExitError{b.Name, oom.Ending(exit.ExitCode(), oom.Kills(r.Cgroup)-kills, s.Memory)}
 	}
 	return fmt.Errorf("running it: %w", err)
 }

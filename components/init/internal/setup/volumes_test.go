@@ -1,20 +1,15 @@
 package setup
 
 import (
-	"errors"
 	"os"
 	"path/filepath"
 	"reflect"
 	threads "runtime"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
-	"github.com/lkx-os/lkx/components/init/internal/record"
-	"github.com/lkx-os/lkx/components/internal/bundle"
 	"github.com/lkx-os/lkx/components/internal/mnt"
-	"github.com/lkx-os/lkx/components/internal/uptime"
 )
 
 func TestVolume(t *testing.T) {
@@ -77,28 +72,5 @@ func TestVolumesReadOnly(t *testing.T) {
 	}
 	if err := os.WriteFile(filepath.Join(lower, "new"), nil, 0o644); err != nil {
 		t.Errorf("what is below became read-only: %v", err)
-	}
-}
-
-func TestEnded(t *testing.T) {
-	for want, err := range map[string]error{
-		"finished: status 0": nil,
-		"failed: status 3":   &ExitError{"000-a", 3},
-		"failed: 000-a: x":   errors.New("000-a: x"),
-	} {
-		r := record.Record{State: record.Running, Cgroup: "/onboot/000-a", Since: uptime.Now() - time.Second}
-		ended(err)(&r)
-		if got := string(r.State) + ": " + r.LastExit; got != want || r.Took < time.Second || r.Cgroup != "" {
-			t.Errorf("got %+v, want %s", r, want)
-		}
-	}
-}
-
-// TestKilledInTheEnd has a runtime that gets no time after SIGTERM: 0 must not
-// mean for ever.
-func TestKilledInTheEnd(t *testing.T) {
-	cmd := (&Runner{}).command(t.Context(), &bundle.Bundle{}, "/", nil)
-	if cmd.WaitDelay <= 0 {
-		t.Errorf("it is waited for %v", cmd.WaitDelay)
 	}
 }

@@ -12,20 +12,29 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/lkx-os/lkx/components/internal/mnt"
 )
 
 // interval is the time between two looks.
 const interval = 5 * time.Second
 
-// Watch tells, until ctx is done, when a file system that is mounted at one of
-// dirs is full, and when it is not any more.
-func Watch(ctx context.Context, log *log.Logger, dirs ...string) {
-	var list []*watched
-	for _, dir := range dirs {
-		list = append(list, &watched{dir: dir})
-	}
+// Watch tells, until ctx is done, when a file system in memory is full, and when
+// it is not any more: those of the system, and those of containers and volumes.
+func Watch(ctx context.Context, log *log.Logger) {
+	seen := map[uint64]*watched{}
 	for {
-		for _, w := range list {
+		points, err := mnt.Points()
+		if err != nil {
+			log.Print(err)
+			return
+		}
+		for _, dir := range points {
+			if device, ok := inMemory(dir); ok && seen[device] == nil {
+				seen[device] = &watched{dir: dir, device: device}
+			}
+		}
+		for _, w := range seen {
 			if text := w.look(); text != "" {
 				log.Print(text)
 			}
@@ -38,16 +47,31 @@ func Watch(ctx context.Context, log *log.Logger, dirs ...string) {
 	}
 }
 
+// inMemory tells which file system is mounted at dir, if it is a tmpfs that can
+// be written.
+func inMemory(dir string) (device uint64, ok bool) {
+	var fs unix.Statfs_t
+	var st unix.Stat_t
+	if unix.Statfs(dir, &fs) != nil || unix.Stat(dir, &st) != nil { // it has gone meanwhile
+		return 0, false
+	}
+	return st.Dev, fs.Type == unix.TMPFS_MAGIC && fs.Flags&unix.ST_RDONLY == 0
+}
+
 // watched is one file system.
 type watched struct {
-	dir  string
-	full bool // as it was when last seen
+	dir    string
+	device uint64
+	full   bool // as it was when last seen
 }
 
 // look returns what is to be said of the file system, "" for nothing. It is full
 // with less than 1 % left, of its bytes or its files, and not any more with 5 %.
 func (w *watched) look() string {
 	var st unix.Statfs_t
+	if device, ok := inMemory(w.dir); !ok || device != w.device { // it is not mounted any more
+		return ""
+	}
 	if err := unix.Statfs(w.dir, &st); err != nil || st.Blocks == 0 {
 		return ""
 	}
@@ -60,7 +84,7 @@ func (w *watched) look() string {
 	case left < 1 && !w.full:
 		w.full = true
 		name, size := largest(w.dir)
-		return fmt.Sprintf("%s is full, all %d MiB: what is written there is lost, logs too; the most is in %s (%d MiB)", w.dir, mib(st.Blocks), name, size>>20)
+		return fmt.Sprintf("%s is full, all %d MiB: what is written there is lost; the most is in %s (%d MiB)", w.dir, mib(st.Blocks), name, size>>20)
 	case left >= 5 && w.full:
 		w.full = false
 		return fmt.Sprintf("%s is not full any more: %d of %d MiB are free", w.dir, mib(st.Bavail), mib(st.Blocks))

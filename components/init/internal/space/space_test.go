@@ -42,7 +42,11 @@ func TestLook(t *testing.T) {
 }
 
 func fill(t *testing.T, dir string) {
-	w := &watched{dir: dir}
+	device, ok := inMemory(dir)
+	if !ok {
+		t.Error("a tmpfs is not in memory")
+	}
+	w := &watched{dir: dir, device: device}
 	want := func(pattern string) {
 		t.Helper()
 		for _, p := range []string{pattern, "^$"} { // nothing is said twice
