@@ -345,18 +345,21 @@ func TestMeasure(t *testing.T) {
 }
 
 func TestTracks(t *testing.T) {
-	for rows, want := range map[string]int{"": 14, "local": 8, "minimal/raw/local/warm": 1, "nothing like it": 0} {
-		o, err := parse([]string{"-rows", rows}, io.Discard)
+	for args, want := range map[string]int{
+		"-rows=": 14, "-rows=local": 8, "-rows=minimal/raw/local/warm": 1, "-rows=nothing.like.it": 0,
+		"-quick": 8, "-quick -rows=minimal/.*/local": 1, "-all": 40,
+	} {
+		o, err := parse(strings.Fields(args), io.Discard)
 		if err != nil {
 			t.Fatal(err)
 		}
 		list, _ := workloads(1, "")
 		got := o.tracks(list)
 		if len(got) != want {
-			t.Errorf("%q: %d tracks, want %d: %v", rows, len(got), want, got)
+			t.Errorf("%q: %d tracks, want %d: %v", args, len(got), want, got)
 		}
-		if want == 1 && !slices.Equal(got[0].states, []string{stateCold, stateWarm}) {
-			t.Errorf("%q goes through %q", rows, got[0].states)
+		if strings.HasSuffix(args, stateWarm) && !slices.Equal(got[0].states, []string{stateCold, stateWarm}) {
+			t.Errorf("%q goes through %q", args, got[0].states)
 		}
 	}
 }
