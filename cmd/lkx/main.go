@@ -31,7 +31,7 @@ func main() {
 
 // gcPercent is how much garbage there may be for what is in use: a build has little
 // to collect, and so can be thrifty.
-const gcPercent = 40
+const gcPercent = 25
 
 // Exit codes.
 const (
