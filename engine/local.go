@@ -1,20 +1,11 @@
 package engine
 
 import (
-	"bufio"
-	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"runtime"
 	"sync"
-	"syscall"
 
 	"golang.org/x/sync/errgroup"
 
@@ -37,6 +28,10 @@ type Images interface {
 type Cache interface {
 	// Derive is the file that make writes, or wrote earlier for the same key.
 	Derive(ctx context.Context, kind, key string, make func(*os.File) error) (*store.Derived, error)
+	// Lookup is such a file, nil if there is none.
+	Lookup(kind, key string) (*store.Derived, error)
+	// Recent are the keys of at most n of a kind, the last used first.
+	Recent(kind string, n int) []string
 }
 
 // Local builds in this process: no daemon, no rights, no other program.
@@ -204,135 +199,4 @@ func (b *local) whole(ctx context.Context) (tree.Tree, error) {
 		return nil, fmt.Errorf("merging the root file system: %w", err)
 	}
 	return t, nil
-}
-
-// segment makes the segment of a step, or takes it from the cache.
-func (b *local) segment(ctx context.Context, s *step) (formats.Blob, error) {
-	key, err := s.key()
-	if err != nil {
-		return formats.Blob{}, err
-	}
-	d, err := b.derive(ctx, "segment", "segment "+s.Title, func(w *os.File, report func(func() error) error) error {
-		for _, img := range plan.Images(*s.Step) {
-			if err := b.layers.Open(ctx, img); err != nil {
-				return b.at(s.Step, err)
-			}
-		}
-		select {
-		case b.making <- struct{}{}:
-			defer func() { <-b.making }()
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-		err := report(func() error {
-			t, err := assemble.Step(ctx, s.Step, b.sources)
-			if err != nil {
-				return err
-			}
-			buf := bufio.NewWriterSize(w, 1<<20)
-			if err := b.workers.Segment(buf, s.Name, t, b.Compression, b.Epoch); err != nil {
-				return err
-			}
-			return buf.Flush()
-		})
-		if err == nil {
-			err = b.unchanged(s)
-		}
-		return b.at(s.Step, err)
-	}, key)
-	if err != nil {
-		return formats.Blob{}, err
-	}
-	return formats.FilePart(d.Path, 0, d.Size), nil
-}
-
-// unchanged fails if what a step was made from is not what its key says.
-func (b *local) unchanged(s *step) error {
-	was, err := s.key()
-	if err != nil {
-		return err
-	}
-	is, err := assemble.Key(s.Step, b.sources.Files)
-	if err == nil && is != was {
-		err = errors.New("a file that it is made from changed during the build: build it again")
-	}
-	return b.at(s.Step, err)
-}
-
-// disks makes the root file systems of those types, or takes them from the cache.
-func (b *local) disks(ctx context.Context, kinds []string) (map[string]*formats.RootDisk, error) {
-	out := map[string]*formats.RootDisk{}
-	if len(kinds) == 0 {
-		return out, nil
-	}
-	keys := make([]string, len(b.steps))
-	for i := range b.steps {
-		var err error
-		if keys[i], err = b.steps[i].key(); err != nil {
-			return nil, err
-		}
-	}
-	for _, kind := range kinds {
-		d, err := b.derive(ctx, "root", "root file system: "+kind, func(w *os.File, report func(func() error) error) error {
-			t, err := b.whole(ctx)
-			if err != nil {
-				return err
-			}
-			err = report(func() error { return formats.WriteRoot(w, kind, t, b.Compression, b.Epoch) })
-			if err != nil {
-				return fmt.Errorf("making the root file system: %w", err)
-			}
-			for i := range b.steps {
-				if err := b.unchanged(&b.steps[i]); err != nil {
-					return err
-				}
-			}
-			return nil
-		}, append([]string{kind}, keys...)...)
-		if err != nil {
-			return nil, err
-		}
-		if out[kind], err = formats.ReadRoot(d.Path, d.Size); err != nil {
-			return nil, err
-		}
-	}
-	return out, nil
-}
-
-// derive is what make writes, or wrote earlier when the same went into it. make is
-// given what reports its beginning and end, under the name title.
-func (b *local) derive(ctx context.Context, kind, title string, make func(w *os.File, report func(func() error) error) error, from ...string) (*store.Derived, error) {
-	text, err := json.Marshal([]any{b.Program, kind, cmp.Or(b.Compression, formats.Compressions[0]), b.Epoch, from})
-	if err != nil {
-		return nil, err
-	}
-	key := sha256.Sum256(text)
-	report := func(do func() error) error { return b.report.vertex(title, do) }
-	name := hex.EncodeToString(key[:])
-	d, err := b.Cache.Derive(ctx, kind, name, func(w *os.File) error { return make(w, report) })
-	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
-		// A store that only can be read: what is missing is made for this build alone.
-		d, err = b.apart(filepath.Join(b.dir, "."+kind+"-"+name), func(w *os.File) error { return make(w, report) })
-	}
-	if err == nil && d.Cached {
-		b.report.cached(title)
-	}
-	return d, err
-}
-
-// apart makes a file that is kept for this build alone.
-func (b *local) apart(name string, make func(*os.File) error) (*store.Derived, error) {
-	f, err := os.Create(name)
-	if err != nil {
-		return nil, err
-	}
-	err = make(f)
-	var size int64
-	if info, failed := f.Stat(); failed == nil {
-		size = info.Size()
-	}
-	if err := errors.Join(err, f.Close()); err != nil {
-		return nil, err
-	}
-	return &store.Derived{Path: name, Size: size}, nil
 }

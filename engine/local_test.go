@@ -4,11 +4,13 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -232,6 +234,45 @@ func TestOnlyWhatChanged(t *testing.T) {
 	b.check("make kernel+initrd", "segment files", "segment layout", "segment services/a", "segment services/b")
 }
 
+// TestBlocks makes a root file system of which one service changed: the bytes are
+// those that are made without a cache, and what did not change is not compressed
+// again.
+func TestBlocks(t *testing.T) {
+	b := newBench(t)
+	b.format = "kernel+squashfs"
+	noise := make([]byte, 1<<20)
+	rand.NewChaCha8([32]byte{}).Read(noise)
+	b.images.put(t, "a", "run="+strings.Repeat("compressible ", 100_000), "noise="+string(noise), "small=x")
+	b.mustBuild(text)
+	changed := strings.Replace(text, "x/b:1", "x/c:1", 1)
+	found := b.mustBuild(changed)
+	b.check("make kernel+squashfs", "root file system: squashfs")
+
+	fresh := newBench(t)
+	fresh.format, fresh.images = b.format, b.images
+	fresh.Images = b.images
+	if want := fresh.mustBuild(changed); !maps.Equal(want, found) {
+		t.Error("with the blocks of another root file system, the bytes are others")
+	}
+	known := (&local{Local: b.Local}).recentBlocks()
+	defer known.Close()
+	if len(known.files) != 2 {
+		t.Errorf("blocks of %d root file systems, want 2", len(known.files))
+	}
+	for name, want := range map[string]struct {
+		data []byte
+		size bool
+	}{"text": {[]byte(strings.Repeat("compressible ", 100_000))[:128<<10], true}, "noise": {noise[:128<<10], false}} {
+		if out, ok := known.Find(nil, sha256.Sum256(want.data)); !ok || len(out) > 0 != want.size {
+			t.Errorf("the first block of %s: known: %v, %d bytes", name, ok, len(out))
+		}
+	}
+	other := &local{Local: &Local{Cache: b.Cache, Program: "another"}}
+	if known := other.recentBlocks(); len(known.known) != 0 {
+		t.Error("another program uses our blocks")
+	}
+}
+
 // TestLeftAlone builds twice: what is right keeps its inode and its time.
 func TestLeftAlone(t *testing.T) {
 	for _, format := range []string{"kernel+initrd", "kernel+squashfs", "tar"} {
@@ -300,6 +341,10 @@ type readOnly struct{}
 func (readOnly) Derive(context.Context, string, string, func(*os.File) error) (*store.Derived, error) {
 	return nil, &os.PathError{Op: "open", Path: "x", Err: syscall.EROFS}
 }
+
+func (readOnly) Lookup(string, string) (*store.Derived, error) { return nil, nil }
+
+func (readOnly) Recent(string, int) []string { return nil }
 
 func TestReadOnlyCache(t *testing.T) {
 	b := newBench(t)

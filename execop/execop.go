@@ -120,7 +120,7 @@ func (w *worker) disk(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := formats.WriteRoot(f, w.job.Disk, t, w.job.Compression, w.job.Epoch); err != nil {
+	if err := formats.WriteRoot(f, t, formats.RootOptions{Kind: w.job.Disk, Compression: w.job.Compression, Epoch: w.job.Epoch}); err != nil {
 		f.Close()
 		return err
 	}

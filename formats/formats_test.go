@@ -90,7 +90,7 @@ func onDiskOf(t *testing.T, kind string, root tree.Tree) *RootDisk {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if err := WriteRoot(f, kind, root, "", 1000); err != nil {
+	if err := WriteRoot(f, root, RootOptions{Kind: kind, Epoch: 1000}); err != nil {
 		t.Fatal(err)
 	}
 	info, err := f.Stat()

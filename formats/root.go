@@ -37,15 +37,25 @@ type RootDisk struct {
 	Which  string // what the initrd's init knows the root by: "UUID=…", "LABEL=…"; "" if it cannot find any
 }
 
-// WriteRoot makes a root file system of t, of the type kind, and writes it into
-// the empty file w with the initrd that finds it, for [ReadRoot]. boot/ is left
-// out.
-func WriteRoot(w *os.File, kind string, t tree.Tree, compression string, epoch int64) error {
+// RootOptions are what [WriteRoot] makes a root file system of beside its tree.
+type RootOptions struct {
+	Kind        string // its type
+	Compression string // of the initrd; "" is the default
+	Epoch       int64  // seconds since 1970, the time of every file
+	Blocks      Blocks // compressed blocks of other root file systems; may be nil
+}
+
+// Blocks keeps compressed blocks.
+type Blocks = squashfs.Blocks
+
+// WriteRoot makes a root file system of t, and writes it into the empty file w
+// with the initrd that finds it, for [ReadRoot]. boot/ is left out.
+func WriteRoot(w *os.File, t tree.Tree, o RootOptions) error {
 	root, small, err := split(t)
 	if err != nil {
 		return err
 	}
-	which, err := writeRoot(w, kind, root, epoch)
+	which, err := writeRoot(w, root, o)
 	if err != nil {
 		return err
 	}
@@ -58,7 +68,7 @@ func WriteRoot(w *os.File, kind string, t tree.Tree, compression string, epoch i
 	}
 	buf := bufio.NewWriter(w)
 	counted := &counter{w: buf}
-	if err := Segment(counted, "root", small, compression, epoch); err != nil {
+	if err := Segment(counted, "root", small, o.Compression, o.Epoch); err != nil {
 		return err
 	}
 	end := rootEnd{Image: size, Initrd: counted.n}
@@ -109,19 +119,19 @@ func FilePart(name string, off, size int64) Blob {
 }
 
 // writeRoot writes a file system and tells what it is known by.
-func writeRoot(w *os.File, kind string, t tree.Tree, epoch int64) (which string, err error) {
+func writeRoot(w *os.File, t tree.Tree, o RootOptions) (which string, err error) {
 	var uuid func(io.ReaderAt) (string, error)
-	switch kind {
+	switch o.Kind {
 	case rootSquashfs:
 		uuid = squashfs.UUID
-		err = squashfs.Write(w, t, squashfs.Options{Epoch: epoch})
+		err = squashfs.Write(w, t, squashfs.Options{Epoch: o.Epoch, Blocks: o.Blocks})
 	case rootErofs:
 		uuid = erofs.UUID
-		err = erofs.Write(w, t, erofs.Options{Epoch: epoch})
+		err = erofs.Write(w, t, erofs.Options{Epoch: o.Epoch})
 	case rootISO:
-		return writeISO(w, t, epoch)
+		return writeISO(w, t, o.Epoch)
 	default:
-		err = fmt.Errorf("there are no root file systems of type %q", kind)
+		err = fmt.Errorf("there are no root file systems of type %q", o.Kind)
 	}
 	if err != nil {
 		return "", err

@@ -61,7 +61,7 @@ func TestRootOfOthers(t *testing.T) {
 	}
 	defer out.Close()
 	_, root := system(t)
-	if err := WriteRoot(out, rootISO, root, "", 0); err == nil || !strings.Contains(err.Error(), "bin/ping") {
+	if err := WriteRoot(out, root, RootOptions{Kind: rootISO}); err == nil || !strings.Contains(err.Error(), "bin/ping") {
 		t.Errorf("attributes on an ISO 9660: %v", err)
 	}
 }

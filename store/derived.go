@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -12,6 +13,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
 	"time"
 )
 
@@ -26,6 +30,9 @@ type Derived struct {
 	Size   int64 // bytes from the beginning of the file; more follow
 	Cached bool  // it was there
 }
+
+// partSuffix is what is added to the name of a derived file that is being made.
+const partSuffix = ".part"
 
 // markSize is the size of a mark in bytes: "lkx1", and a CRC-32C of what is before
 // it, little endian.
@@ -62,7 +69,7 @@ func (s *Store) Derive(ctx context.Context, kind, key string, make func(*os.File
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, err
 	}
-	f, err := os.Create(path + ".part")
+	f, err := os.Create(path + partSuffix)
 	if err != nil {
 		return nil, err
 	}
@@ -84,6 +91,34 @@ func (s *Store) Derive(ctx context.Context, kind, key string, make func(*os.File
 		err = fmt.Errorf("%s changed as it was written", path)
 	}
 	return d, err
+}
+
+// Recent are the keys of at most n derived files of a kind, the last used first.
+func (s *Store) Recent(kind string, n int) []string {
+	entries, _ := os.ReadDir(s.side("derived", kind)) // none, if it cannot be read
+	used := map[string]time.Time{}
+	var keys []string
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil && !strings.HasSuffix(e.Name(), partSuffix) {
+			keys, used[e.Name()] = append(keys, e.Name()), lastUse(info)
+		}
+	}
+	slices.SortFunc(keys, func(a, b string) int { return cmp.Or(used[b].Compare(used[a]), cmp.Compare(a, b)) })
+	return keys[:min(n, len(keys))]
+}
+
+// lastUse is when a file was of use last.
+func lastUse(info fs.FileInfo) time.Time {
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		return time.Unix(st.Atim.Unix())
+	}
+	return info.ModTime()
+}
+
+// Lookup is the derived file key of a kind, nil if there is none that is known to
+// be right.
+func (s *Store) Lookup(kind, key string) (*Derived, error) {
+	return s.derived(s.side("derived", kind, key))
 }
 
 // derived opens no derived file but one that has its stamp, and gives nil if

@@ -21,9 +21,7 @@ import (
 
 func main() {
 	_ = log.SetLevel("error") // libraries log what they try; errors say what failed
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
+	saveMemory()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
@@ -31,7 +29,7 @@ func main() {
 
 // gcPercent is how much garbage there may be for what is in use: a build has little
 // to collect, and so can be thrifty.
-const gcPercent = 40
+const gcPercent = 25
 
 // Exit codes.
 const (

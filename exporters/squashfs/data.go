@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"io"
 	"math"
 
@@ -34,8 +35,8 @@ type placed struct {
 }
 
 // writeData writes the contents of all files and tells where fragment blocks are.
-func writeData(w io.Writer, t tree.Tree, inodes []*inode, size int) ([]*placed, error) {
-	pipe, err := newPipeline(w, superSize, size)
+func writeData(w io.Writer, t tree.Tree, inodes []*inode, size int, blocks Blocks) ([]*placed, error) {
+	pipe, err := newPipeline(w, superSize, size, blocks)
 	if err != nil {
 		return nil, err
 	}
@@ -45,7 +46,7 @@ func writeData(w io.Writer, t tree.Tree, inodes []*inode, size int) ([]*placed, 
 			p.sizes[n.entry.Size]++
 		}
 	}
-	blocks := map[*contents][]*placed{}
+	lists := map[*contents][]*placed{}
 	for _, n := range inodes {
 		if n.entry.Type() != tree.TypeRegular || n.entry.Size == 0 {
 			continue
@@ -56,14 +57,14 @@ func writeData(w io.Writer, t tree.Tree, inodes []*inode, size int) ([]*placed, 
 			return nil, fmt.Errorf("writing %s: %w", n.entry.Path, err)
 		}
 		if list != nil {
-			blocks[n.data] = list
+			lists[n.data] = list
 		}
 	}
 	p.flush()
 	if err := pipe.close(); err != nil {
 		return nil, err
 	}
-	for c, list := range blocks {
+	for c, list := range lists {
 		c.start = list[0].start
 		for _, b := range list {
 			c.blocks = append(c.blocks, b.size)
@@ -120,6 +121,15 @@ func (p *packer) file(n *inode) ([]*placed, error) {
 	return list, ended(f)
 }
 
+// begins tells whether the small file path begins a fragment block, whatever came
+// before it. One in 64 does: so a changed file changes the blocks near it, and not
+// all to the end.
+func begins(path string) bool {
+	h := fnv.New32a()
+	_, _ = io.WriteString(h, path)
+	return h.Sum32()%64 == 0
+}
+
 // small puts a file smaller than a block into a fragment block.
 func (p *packer) small(n *inode) error {
 	f, err := p.tree.Open(n.entry.Path)
@@ -127,7 +137,7 @@ func (p *packer) small(n *inode) error {
 		return err
 	}
 	defer f.Close()
-	if len(p.frag)+int(n.entry.Size) > p.size {
+	if len(p.frag)+int(n.entry.Size) > p.size || begins(n.entry.Path) {
 		p.flush()
 	}
 	if p.frag == nil {

@@ -1,6 +1,7 @@
 package squashfs
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"runtime"
@@ -17,6 +18,7 @@ type pipeline struct {
 	pos     int64
 	work    chan *job // to compress
 	order   chan *job // to write
+	blocks  Blocks
 	buffers sync.Pool
 	workers sync.WaitGroup
 	done    chan struct{} // closed when all is written
@@ -26,13 +28,14 @@ type pipeline struct {
 type job struct {
 	placed
 	in, out []byte
-	zeros   bool // in is all zeros, and not stored
+	zeros   bool              // in is all zeros, and not stored
+	sum     [sha256.Size]byte // of in, if there are Blocks
 	ready   chan struct{}
 }
 
-func newPipeline(w io.Writer, pos int64, size int) (*pipeline, error) {
+func newPipeline(w io.Writer, pos int64, size int, blocks Blocks) (*pipeline, error) {
 	n := runtime.GOMAXPROCS(0)
-	p := &pipeline{w: w, size: size, pos: pos, work: make(chan *job, n), order: make(chan *job, 4*n), done: make(chan struct{})}
+	p := &pipeline{w: w, size: size, pos: pos, blocks: blocks, work: make(chan *job, n), order: make(chan *job, 4*n), done: make(chan struct{})}
 	p.buffers.New = func() any { b := make([]byte, size); return &b }
 	for range n {
 		z, err := compressor(size)
@@ -41,7 +44,7 @@ func newPipeline(w io.Writer, pos int64, size int) (*pipeline, error) {
 		}
 		p.workers.Go(func() {
 			for j := range p.work {
-				j.compress(z, p.buffer()[:0])
+				p.compress(j, z, p.buffer()[:0])
 				close(j.ready)
 			}
 		})
@@ -73,13 +76,20 @@ func (p *pipeline) add(data []byte, zeros bool) *placed {
 }
 
 // compress makes out of in, or leaves it if that is no smaller.
-func (j *job) compress(z *zstd.Encoder, buf []byte) {
+func (p *pipeline) compress(j *job, z *zstd.Encoder, buf []byte) {
 	if j.zeros {
 		return
 	}
-	j.out = z.EncodeAll(j.in, buf)
+	known := false
+	if p.blocks != nil {
+		j.sum = sha256.Sum256(j.in)
+		j.out, known = p.blocks.Find(buf, j.sum)
+	}
+	if !known {
+		j.out = z.EncodeAll(j.in, buf)
+	}
 	j.size = uint32(len(j.out))
-	if len(j.out) >= len(j.in) {
+	if len(j.out) >= len(j.in) || len(j.out) == 0 {
 		j.out = j.in
 		j.size = uint32(len(j.in)) | stored
 	}
@@ -94,6 +104,13 @@ func (p *pipeline) write() {
 		j.start = p.pos
 		if p.err == nil {
 			_, p.err = p.w.Write(j.out)
+		}
+		if p.blocks != nil && !j.zeros {
+			size := 0
+			if j.size&stored == 0 {
+				size = len(j.out)
+			}
+			p.blocks.Made(j.sum, j.start, size)
 		}
 		p.pos += int64(len(j.out))
 		p.free(j.in)

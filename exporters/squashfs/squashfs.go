@@ -32,6 +32,19 @@ import (
 type Options struct {
 	Epoch     int64 // the time of every file and of the file system, in seconds since 1970
 	BlockSize int   // bytes, a power of two from 4 KiB to 1 MiB; 0 is 128 KiB
+	Blocks    Blocks
+}
+
+// Blocks keeps compressed blocks of other file systems with the same block size.
+// It changes no byte that is written: to compress a block takes long.
+type Blocks interface {
+	// Find appends to dst what a block is compressed to, by the SHA-256 of its
+	// contents. Of a block that compression makes no smaller, that is nothing. It
+	// may be called side by side.
+	Find(dst []byte, sum [sha256.Size]byte) (out []byte, known bool)
+	// Made is told of each block that was written: how many bytes, 0 if it is not
+	// compressed, and where.
+	Made(sum [sha256.Size]byte, start int64, size int)
 }
 
 const (
@@ -70,7 +83,7 @@ func Write(out io.WriteSeeker, t tree.Tree, o Options) error {
 		return err
 	}
 	w := &writer{out: out, pos: superSize, sum: sha256.New()}
-	frags, err := writeData(w, t, h, size)
+	frags, err := writeData(w, t, h, size, o.Blocks)
 	if err != nil {
 		return err
 	}

@@ -2,11 +2,15 @@ package squashfs
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"regexp"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -157,5 +161,76 @@ func BenchmarkWrite(b *testing.B) {
 	}
 	for b.Loop() {
 		written(b, tr, Options{})
+	}
+}
+
+// keeper keeps the blocks of one file system in memory.
+type keeper struct {
+	mu    sync.Mutex
+	image []byte
+	at    map[[sha256.Size]byte][2]int64 // start and size
+	found int
+	made  int
+}
+
+func (k *keeper) Find(dst []byte, sum [sha256.Size]byte) ([]byte, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	at, ok := k.at[sum]
+	if !ok || k.image == nil {
+		return nil, false
+	}
+	k.found++
+	return append(dst, k.image[at[0]:at[0]+at[1]]...), true
+}
+
+func (k *keeper) Made(sum [sha256.Size]byte, start int64, size int) {
+	k.made++
+	k.at[sum] = [2]int64{start, int64(size)}
+}
+
+// TestBlocks writes a tree, and then another with the blocks of the first.
+func TestBlocks(t *testing.T) {
+	sample := func(own string) tree.Tree {
+		var b tree.Builder
+		if err := b.Add("", treetest.Sample(t), nil); err != nil {
+			t.Fatal(err)
+		}
+		for i := range 300 {
+			text := strings.Repeat(fmt.Sprint("small file ", i), 200)
+			if i == 100 {
+				text = own
+			}
+			if err := b.Put(tree.Entry{Path: fmt.Sprintf("s/%03d", i), Mode: tree.TypeRegular | 0o644, Size: int64(len(text))}, tree.Bytes(text)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		noise := make([]byte, 1<<18)
+		rand.NewChaCha8([32]byte{1}).Read(noise)
+		if err := b.Put(tree.Entry{Path: "noise", Mode: tree.TypeRegular | 0o644, Size: 1 << 18}, tree.Bytes(string(noise))); err != nil {
+			t.Fatal(err)
+		}
+		return b.Tree()
+	}
+	read := func(name string) []byte {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return data
+	}
+	k := &keeper{at: map[[sha256.Size]byte][2]int64{}}
+	first := read(written(t, sample("one"), Options{Epoch: epoch, Blocks: k}))
+	if !bytes.Equal(first, read(written(t, sample("one"), Options{Epoch: epoch}))) {
+		t.Error("Blocks that have none change the bytes")
+	}
+	all := k.made
+	k.image, k.made = first, 0
+	second := read(written(t, sample("another"), Options{Epoch: epoch, Blocks: k}))
+	if k.made != all || k.found < all-2 || k.found == all {
+		t.Errorf("of %d blocks %d were found, and of the others %d made", all, k.found, k.made)
+	}
+	if !bytes.Equal(second, read(written(t, sample("another"), Options{Epoch: epoch}))) {
+		t.Error("Blocks change the bytes")
 	}
 }
