@@ -15,7 +15,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -107,14 +106,6 @@ func (s *Store) Recent(kind string, n int) []string {
 	return keys[:min(n, len(keys))]
 }
 
-// lastUse is when a file was of use last.
-func lastUse(info fs.FileInfo) time.Time {
-	if st, ok := info.Sys().(*syscall.Stat_t); ok {
-		return time.Unix(st.Atim.Unix())
-	}
-	return info.ModTime()
-}
-
 // Lookup is the derived file key of a kind, nil if there is none that is known to
 // be right.
 func (s *Store) Lookup(kind, key string) (*Derived, error) {
@@ -136,7 +127,7 @@ func (s *Store) derived(path string) (*Derived, error) {
 	if err != nil || info.Size() < markSize || !s.stamped(info) {
 		return nil, err
 	}
-	_ = os.Chtimes(path, time.Now(), time.Time{}) // a store that only can be read has no last uses
+	touch(path)
 	return &Derived{Path: path, Size: info.Size() - markSize, Cached: true}, nil
 }
 
