@@ -24,7 +24,7 @@ type Context interface {
 }
 
 // parallel is how many images are resolved at a time.
-const parallel = 8
+const parallel = 16
 
 // DefaultBootcode is the image with boot code that is taken when a manifest
 // names none.

@@ -28,6 +28,7 @@ const (
 	resolveLimit = time.Minute     // for asking one host what a name means
 	stallLimit   = time.Minute / 2 // without a byte
 	dialLimit    = 5 * time.Second // for a connection
+	maxIdle      = 16              // connections that are kept to one host: a plan asks it for as many images at a time
 )
 
 // errStalled ends an attempt that makes no progress.
@@ -61,7 +62,7 @@ func newRemote(mirrors map[string][]string, dockerConfig string) (*remote, error
 			Proxy:                 http.ProxyFromEnvironment,
 			DialContext:           (&net.Dialer{Timeout: dialLimit, KeepAlive: 30 * time.Second}).DialContext,
 			ForceAttemptHTTP2:     true,
-			MaxIdleConnsPerHost:   parallel,
+			MaxIdleConnsPerHost:   maxIdle,
 			IdleConnTimeout:       90 * time.Second,
 			TLSHandshakeTimeout:   dialLimit,
 			ResponseHeaderTimeout: stallLimit,

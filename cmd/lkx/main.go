@@ -27,9 +27,21 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
-// gcPercent is how much garbage there may be for what is in use: a build has little
-// to collect, and so can be thrifty.
-const gcPercent = 25
+// A build has little garbage, and so can be thrifty with memory.
+const (
+	gcPercent   = 25        // garbage there may be for what is in use
+	memoryLimit = 160 << 20 // bytes from which on it is collected more often
+)
+
+// saveMemory sets these, unless the environment says something else.
+func saveMemory() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryLimit)
+	}
+}
 
 // Exit codes.
 const (
