@@ -64,7 +64,7 @@ func TestControl(t *testing.T) {
 		"] after lkx-services died: web stopped restarts 1, deaf has kept its pid, containerd running",
 		"] containerd is pausing, deaf running with memory", "] lkxctl: start web: containerd is away: it does not listen on",
 		"] after containerd died: deaf has kept its pid, restarts 0", "] web: running, pid ",
-		`] lkxctl: restart wbe: there is no "wbe"`, `] hint: did you mean "web"?`, "] lkxctl: restart 000-network: it is no service",
+		`] lkxctl: restart wbe: there is no "wbe"`, `]   hint: did you mean "web"?`, "] lkxctl: restart 000-network: it is no service",
 		`] lkxctl: there is no command "frob"`, "] lkxctl: the system does not answer: unix:///run/nothing.sock", "]   hint: in a container, bind /run/lkx",
 		"] over vsock: deaf running", "] kept: /var/log/kept/flood.out.log /var/log/kept/flood.out.log.1 /var/log/kept/flood.out.log.2",
 		"lines left out here, not in the log", "lkx: poweroff, as asked", "lkx: service deaf: still there after 3s; killing it", "onshutdown ran",

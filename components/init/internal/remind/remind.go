@@ -14,10 +14,12 @@ func Next(waited time.Duration) time.Duration {
 	return waited.Truncate(time.Minute) + time.Minute
 }
 
-// While calls say at these times, with the time waited, until stop is called.
+// While calls say at these times, with the time waited, until stop is called;
+// when that returns it calls no more.
 func While(say func(waited time.Duration)) (stop func()) {
-	done := make(chan struct{})
+	done, ended := make(chan struct{}), make(chan struct{})
 	go func() {
+		defer close(ended)
 		var waited time.Duration
 		for {
 			next := Next(waited)
@@ -30,5 +32,8 @@ func While(say func(waited time.Duration)) (stop func()) {
 			}
 		}
 	}()
-	return func() { close(done) }
+	return func() {
+		close(done)
+		<-ended
+	}
 }
