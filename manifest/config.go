@@ -84,8 +84,8 @@ type Config struct {
 	// Limits of setrlimit(2), `NAME,SOFT,HARD`, such as `nofile,1024,unlimited`.
 	Rlimits []string `yaml:"rlimits"`
 	// User ids inside and outside of a user namespace; default, where it is new:
-	// 65536 ids that no other container has, from 65536 times the id that its name
-	// stands for.
+	// 65536 ids that no container of another name has, from 65536 times the id
+	// that its name stands for.
 	UIDMappings []IDMapping `yaml:"uidMappings"`
 	// Group ids inside and outside of a user namespace; default as the user ids.
 	GIDMappings []IDMapping `yaml:"gidMappings"`

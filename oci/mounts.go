@@ -25,7 +25,7 @@ func mounts(c manifest.Config, volumes map[string]Volume) ([]specs.Mount, error)
 		put(m)
 	}
 	if c.Userns == "new" && !slices.Contains([]string{"new", "none"}, c.Net) {
-		put(hostSys)
+		put(hostSys())
 	}
 	for _, s := range c.Tmpfs {
 		dst, opts, _ := strings.Cut(s, ":")
@@ -74,9 +74,11 @@ func defaultMounts(readonly bool) []specs.Mount {
 // hostSys is /sys of a container with a user namespace of its own, but without
 // a network namespace: it may not mount one (sysfs shows a network namespace,
 // and only who owns that may have it shown), and sees the system's.
-var hostSys = specs.Mount{
-	Destination: "/sys", Type: "bind", Source: "/sys",
-	Options: []string{"rbind", "rslave", "nosuid", "noexec", "nodev", "ro"},
+func hostSys() specs.Mount {
+	return specs.Mount{
+		Destination: "/sys", Type: "bind", Source: "/sys",
+		Options: []string{"rbind", "rslave", "nosuid", "noexec", "nodev", "ro"},
+	}
 }
 
 // bind reads "source:destination[:option,…]".

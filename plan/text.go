@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/lkx-os/lkx/oci"
 )
 
 // Text is p for people: what runs, by digest, and what it may do.
@@ -54,7 +56,13 @@ func (s *Step) container(line func(key, format string, args ...any)) {
 		}
 		p := spec.Process
 		line("", "command: %s", strings.Join(p.Args, " "))
-		line("", "user: %d:%d%s%s", p.User.UID, p.User.GID, given(p.NoNewPrivileges, ", no new privileges"), given(spec.Root.Readonly, ", read-only"))
+		outside := ""
+		if uids, gids := spec.Linux.UIDMappings, spec.Linux.GIDMappings; len(uids)+len(gids) > 0 {
+			uid, _ := oci.Outside(uids, p.User.UID)
+			gid, _ := oci.Outside(gids, p.User.GID)
+			outside = fmt.Sprintf(" (outside %d:%d)", uid, gid)
+		}
+		line("", "user: %d:%d%s%s%s", p.User.UID, p.User.GID, outside, given(p.NoNewPrivileges, ", no new privileges"), given(spec.Root.Readonly, ", read-only"))
 		if caps := p.Capabilities; caps != nil && len(caps.Bounding) > 0 {
 			line("", "capabilities: %s", strings.Join(caps.Bounding, " "))
 		}
