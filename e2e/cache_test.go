@@ -3,6 +3,7 @@ package e2e
 import (
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
@@ -79,4 +80,30 @@ func TestOffline(t *testing.T) {
 		t.Errorf("the bytes differ:\n%s", d)
 	}
 	contains(t, ok(t, "skopeo", "--override-arch", "amd64", "--override-os", "linux", "inspect", "oci-archive:"+archive+":ghcr.io/lkx-os/hello:0.1"), `"Architecture": "amd64"`)
+}
+
+// TestSegmentsOutliveLayers removes images from the store and builds again with
+// another command line: what was made of the images is enough.
+func TestSegmentsOutliveLayers(t *testing.T) {
+	e := setup(t)
+	text, _ := minimal(t)
+	store, c := t.TempDir(), newCounter(t, e.registry)
+	build := func(text string) {
+		ok(t, e.lkx, "build", "--progress", "quiet", "--store", store, "--mirror", "ghcr.io="+c.URL, "-o", t.TempDir(), write(t, "os.yml", text))
+	}
+	build(text)
+	names := []string{"init", "runc", "containerd", "hello"}
+	for _, name := range names {
+		if fetched, all := c.layersOf(t, e, name); fetched < all || all == 0 {
+			t.Errorf("%d of %d layers of image %s were fetched", fetched, all, name)
+		}
+		ok(t, e.lkx, "cache", "rm", "--store", store, "ghcr.io/lkx-os/"+name+":0.1")
+	}
+	clear(c.blobs)
+	build(strings.Replace(text, "quiet", "quiet lkx.x=1", 1))
+	for _, name := range names {
+		if fetched, _ := c.layersOf(t, e, name); fetched > 0 {
+			t.Errorf("%d layers of image %s were fetched again", fetched, name)
+		}
+	}
 }
