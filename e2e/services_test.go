@@ -211,7 +211,7 @@ func (s sshClient) isolation() {
 		"redis-server": "0000000000000000",
 		"metrics":      "0000000000000000",
 	} {
-		out := s.ok("2222", "manifest", "p=$(pidof -s "+name+`) && cat /proc/$p/status; touch /proc/$p/root/x || true`)
+		out := s.ok("2222", "manifest", "set -- $(pidof "+name+`); p=$1; cat /proc/$p/status; touch /proc/$p/root/x || true`)
 		contains(s.t, out, "CapBnd:\t"+caps, "NoNewPrivs:\t1", "Seccomp:\t2", "Read-only file system")
 		if strings.Contains(out, "Uid:\t0") {
 			s.t.Errorf("%s is root:\n%s", name, out)

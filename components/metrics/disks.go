@@ -65,7 +65,7 @@ func (s sources) fileSystems(p *page) error {
 			continue
 		}
 		point, ok := below(s.host, unescape.Replace(m[4]))
-		if !ok || seen[m[2]] || !slices.Contains(shownTypes, m[dash+1]) {
+		if !ok || seen[m[2]] || ofContainer(point) || !slices.Contains(shownTypes, m[dash+1]) {
 			continue
 		}
 		seen[m[2]] = true
@@ -111,6 +111,13 @@ func below(root, path string) (string, bool) {
 		return "/", true
 	}
 	return rest, rest[0] == '/'
+}
+
+// ofContainer tells whether something is mounted for a container alone, such as
+// our own /dev. What containers write is in memory beside their root file
+// systems, and is the host's.
+func ofContainer(point string) bool {
+	return strings.HasPrefix(point, "/containers/") && strings.Contains(point, "/rootfs/")
 }
 
 // readOnly is 1 for a file system's options that begin with "ro".

@@ -61,7 +61,8 @@ func told(t *testing.T, files map[string]string) (samples []string, logged strin
 	mounts := "1 0 0:1 / / ro - overlay overlay ro\n" +
 		"2 1 254:1 / DIR/host ro,relatime - ext4 /dev/vda1 rw\n" +
 		"3 2 254:1 /x DIR/host/again rw - ext4 /dev/vda1 rw\n" +
-		"4 2 0:5 / DIR/host/proc rw - proc proc rw\n"
+		"4 2 0:5 / DIR/host/proc rw - proc proc rw\n" +
+		"5 2 0:6 / DIR/host/containers/services/x/rootfs/dev rw - tmpfs tmpfs rw\n"
 	for name, text := range map[string]string{"proc/self/mountinfo": strings.ReplaceAll(mounts, "DIR", dir), "host/x": ""} {
 		name = filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
@@ -123,7 +124,7 @@ func TestMetrics(t *testing.T) {
 	}
 	sizes := 0
 	for _, s := range samples {
-		for _, no := range []string{"vda1\"} ", "loop0", "container_threads_max", "cpu_stalled", "other", "again"} {
+		for _, no := range []string{"vda1\"} ", "loop0", "container_threads_max", "cpu_stalled", "other", "again", "rootfs"} {
 			if strings.Contains(s, no) {
 				t.Errorf("there is %s", s)
 			}

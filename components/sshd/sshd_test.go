@@ -34,6 +34,44 @@ func TestCommand(t *testing.T) {
 	}
 }
 
+// TestHostKeys makes a key, takes one that is there, and finds one broken.
+func TestHostKeys(t *testing.T) {
+	if _, err := os.Stat(keygen); err != nil {
+		t.Skipf("no ssh-keygen here, which hack/deps.sh installs: %v", err)
+	}
+	dir := filepath.Join(t.TempDir(), "ssh")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	// What a start left that was cut off.
+	if err := os.WriteFile(filepath.Join(dir, ".new"), []byte("half"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{filepath.Join(dir, "ssh_host_ed25519_key")}
+	var first []byte
+	for range 2 {
+		keys, err := hostKeys(dir)
+		if err != nil || !slices.Equal(keys, want) {
+			t.Fatalf("%q, %v", keys, err)
+		}
+		text, err := os.ReadFile(keys[0])
+		if err != nil || first != nil && !slices.Equal(text, first) {
+			t.Fatalf("the key became another, %v", err)
+		}
+		first = text
+	}
+	names, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil || len(names) != 2 {
+		t.Errorf("there are %q, %v", names, err)
+	}
+	if err := os.WriteFile(want[0], []byte("broken"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := hostKeys(dir); err == nil || !strings.Contains(err.Error(), "remove it") {
+		t.Errorf("a broken key: %v", err)
+	}
+}
+
 func TestAnyKey(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "keys")
 	if anyKey([]string{file}) {
