@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -35,6 +36,10 @@ func TestMain(m *testing.M) {
 	}
 }
 
+// kids reaps for all tests: a process that had two reapers would lose children
+// to the wrong one.
+var kids = sync.OnceValue(reap.New)
+
 // lay makes a directory of programs, and a runner with what it says and where
 // they note their names.
 func lay(t *testing.T, names ...string) (dir string, r *Runner, said *bytes.Buffer, notes string) {
@@ -49,7 +54,7 @@ func lay(t *testing.T, names ...string) (dir string, r *Runner, said *bytes.Buff
 			t.Fatal(err)
 		}
 	}
-	return dir, &Runner{Log: log.New(said, "", 0), Kids: reap.New(), Environment: []string{"SCRIPTS_TEST_NOTES=" + notes}}, said, notes
+	return dir, &Runner{Log: log.New(said, "", 0), Kids: kids(), Environment: []string{"SCRIPTS_TEST_NOTES=" + notes}}, said, notes
 }
 
 func read(t *testing.T, name string) string {
