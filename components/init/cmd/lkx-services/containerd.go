@@ -2,48 +2,45 @@ package main
 
 import (
 	"context"
-	"log"
-	"os"
 	"slices"
 	"strings"
 
 	"github.com/lkx-os/lkx/components/init/internal/gate"
-	"github.com/lkx-os/lkx/components/init/internal/service"
 	"github.com/lkx-os/lkx/components/internal/mnt"
 )
 
 // containerdDirs are where containerd keeps and writes what it has to.
 var containerdDirs = []string{"/run/containerd", "/var/lib/containerd", "/var/log"}
 
-// containerd starts containerd, which takes a while, and returns when the onboot
-// containers have ended or ctx is done. If one of them has mounted something
+// containerd starts containerd, which daemon runs until its context is done, and
+// returns when the onboot containers have ended or ctx is done. If one of them has mounted something
 // over containerd's directories, such as a disk on /var, it is started anew: it
 // has nothing to lose yet. It outlives ctx, for the services are stopped through
 // it, until stop.
-func containerd(ctx context.Context, logger *log.Logger) (stop func(), err error) {
+func containerd(ctx context.Context, daemon func(context.Context)) (stop func(), err error) {
 	before, err := mnt.Points()
 	if err != nil {
 		return func() {}, err
 	}
-	stop = daemon(logger)
+	stop = start(daemon)
 	if !gate.Await(ctx) {
 		return stop, nil
 	}
 	after, err := mnt.Points()
 	if err == nil && !slices.Equal(touching(before, containerdDirs), touching(after, containerdDirs)) {
 		stop()
-		stop = daemon(logger)
+		stop = start(daemon)
 	}
 	return stop, err
 }
 
-// daemon runs containerd until stop.
-func daemon(logger *log.Logger) (stop func()) {
+// start runs daemon until stop, which waits for its end.
+func start(daemon func(context.Context)) (stop func()) {
 	life, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		service.Daemon(life, logger, os.Stderr)
+		daemon(life)
 	}()
 	return func() {
 		cancel()

@@ -169,7 +169,7 @@ func run(ctx context.Context, logger *log.Logger, o options) error {
 	if o.console {
 		g.Console = os.Stderr
 	}
-	stop, err := containerd(ctx, logger)
+	stop, err := containerd(ctx, func(life context.Context) { service.Daemon(life, logger, os.Stderr) })
 	if err != nil || ctx.Err() != nil {
 		stop()
 		return err
