@@ -13,10 +13,10 @@ import (
 var containerdDirs = []string{"/run/containerd", "/var/lib/containerd", "/var/log"}
 
 // containerd starts containerd, which daemon runs until its context is done, and
-// returns when the onboot containers have ended or ctx is done. If one of them has mounted something
-// over containerd's directories, such as a disk on /var, it is started anew: it
-// has nothing to lose yet. It outlives ctx, for the services are stopped through
-// it, until stop.
+// returns when the onboot containers have ended or ctx is done. If one of them
+// has mounted something over containerd's directories, such as a disk on /var,
+// it is started anew: it has nothing to lose yet. It outlives ctx, for the
+// services are stopped through it, until stop.
 func containerd(ctx context.Context, daemon func(context.Context)) (stop func(), err error) {
 	before, err := mnt.Points()
 	if err != nil {
