@@ -57,7 +57,7 @@ func (m *machine) devices() {
 	m.check(setup.Clock())
 	m.check(setup.Hostname())
 	m.check(setup.Resolver())
-	debug.FreeOSMemory() // the tables of modules leave much behind
+	go debug.FreeOSMemory() // the tables of modules leave much behind
 	m.trace("host is set up")
 }
 
