@@ -122,20 +122,20 @@ func running(t *testing.T, arg string) bool {
 	})
 }
 
-// halfCD is a CD with metadata, of which the end is missing, and with it the
-// contents of its files.
+// halfCD is a CD with metadata, of which the end is missing, and with it half of
+// its user data.
 func halfCD(t *testing.T) string {
 	t.Helper()
 	dir, iso := t.TempDir(), filepath.Join(t.TempDir(), "half.iso")
-	if err := os.WriteFile(filepath.Join(dir, "user-data"), make([]byte, 64<<10), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "user-data"), []byte("#cloud-config\n"+strings.Repeat("# text\n", 10<<10)), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	ok(t, "xorriso", "-as", "mkisofs", "-quiet", "-V", "cidata", "-R", "-o", iso, dir)
+	ok(t, "xorriso", "-as", "mkisofs", "-quiet", "-no-pad", "-V", "cidata", "-R", "-o", iso, dir)
 	info, err := os.Stat(iso)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Truncate(iso, (info.Size()-(1<<18))&^2047); err != nil {
+	if err := os.Truncate(iso, info.Size()-32<<10); err != nil {
 		t.Fatal(err)
 	}
 	return iso
