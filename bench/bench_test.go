@@ -223,12 +223,12 @@ func TestFloorCompresses(t *testing.T) {
 func TestStats(t *testing.T) {
 	list := func(s ...float64) (out []Sample) {
 		for _, x := range s {
-			out = append(out, Sample{Seconds: x, Memory: int64(100 * x), IO: IO{Read: int64(10 * x)}})
+			out = append(out, Sample{Seconds: x, CPU: 2 * x, Memory: int64(100 * x), IO: IO{Read: int64(10 * x)}})
 		}
 		return out
 	}
 	got := sumUp(Row{State: stateCold}, list(5, 1, 3, 2, 4), true)
-	want := Stats{Row: Row{State: stateCold}, Runs: 5, Min: 1, Median: 3, Max: 5, Memory: 500, IO: IO{Read: 30}, Kept: true}
+	want := Stats{Row: Row{State: stateCold}, Runs: 5, Min: 1, Median: 3, Max: 5, CPU: 6, Memory: 500, IO: IO{Read: 30}, Kept: true}
 	if got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
@@ -295,7 +295,7 @@ func TestReport(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"a\n" + beginMark, endMark + "z\n", "| node | kernel+initrd | local | cold | 1.00 | 2.00 ± | 3.00 | 300 |", "200 MiB | 300 MiB | 300 MiB | over |",
+		"a\n" + beginMark, endMark + "z\n", "| node | kernel+initrd | local | cold | 1.00 | 2.00 ± | 3.00 | 0.00 | 300 |", "200 MiB | 300 MiB | 300 MiB | over |",
 		"machine was busy", "Fewer than 5 rounds",
 	} {
 		if !strings.Contains(string(text), want) {
@@ -332,15 +332,29 @@ func TestMain(m *testing.M) {
 // TestMeasure runs a program whose cost is known.
 func TestMeasure(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
-	s, err := measure(t.Context(), []string{"OUT=" + file}, "sh", "-c", `sleep 0.2; head -c 3000000 /dev/zero >"$OUT"`)
+	s, err := measure(t.Context(), []string{"OUT=" + file}, "sh", "-c", `sleep 0.2; head -c 3000000 /dev/zero >"$OUT"; i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done`)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.Seconds < 0.2 || s.Written < 3e6 || s.Read < 3e6 || s.Memory < 1<<18 || s.Memory > 64<<20 {
+	if s.Seconds < 0.2 || s.CPU < 0.01 || s.CPU > s.Seconds*float64(processors()) || s.Written < 3e6 || s.Read < 3e6 || s.Memory < 1<<18 || s.Memory > 64<<20 {
 		t.Errorf("%+v", s)
 	}
 	if _, err := measure(t.Context(), nil, "sh", "-c", "echo why; exit 3"); err == nil || !strings.Contains(err.Error(), "why") {
 		t.Errorf("the error is %v", err)
+	}
+}
+
+// TestReadCPU works for a while, which must show.
+func TestReadCPU(t *testing.T) {
+	before, err := readCPU(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(300 * time.Millisecond); time.Now().Before(end); {
+	}
+	after, err := readCPU(os.Getpid())
+	if err != nil || after <= before {
+		t.Errorf("%v s before, %v s after, %v", before, after, err)
 	}
 }
 

@@ -107,9 +107,14 @@ func (d *daemon) stop() error {
 const sampling = 50 * time.Millisecond
 
 // measure runs a client of the daemon. Memory is that of the daemon and of all
-// it started, sampled; bytes are the client's, too.
+// it started, sampled; bytes and time are the client's, too.
 func (d *daemon) measure(ctx context.Context, env []string, args ...string) (Sample, error) {
-	before, err := readIO(d.cmd.Process.Pid)
+	pid := d.cmd.Process.Pid
+	before, err := readIO(pid)
+	if err != nil {
+		return Sample{}, err
+	}
+	cpu, err := readCPU(pid)
 	if err != nil {
 		return Sample{}, err
 	}
@@ -120,7 +125,7 @@ func (d *daemon) measure(ctx context.Context, env []string, args ...string) (Sam
 		tick := time.NewTicker(sampling)
 		defer tick.Stop()
 		for {
-			peak.Store(max(peak.Load(), residentTree(d.cmd.Process.Pid)))
+			peak.Store(max(peak.Load(), residentTree(pid)))
 			select {
 			case <-tick.C:
 			case <-done:
@@ -134,9 +139,14 @@ func (d *daemon) measure(ctx context.Context, env []string, args ...string) (Sam
 	if err != nil {
 		return s, err
 	}
-	after, err := readIO(d.cmd.Process.Pid)
-	s.IO = s.IO.plus(after.minus(before))
 	s.Memory = peak.Load()
+	after, err := readIO(pid)
+	if err != nil {
+		return s, err
+	}
+	s.IO = s.IO.plus(after.minus(before))
+	end, err := readCPU(pid)
+	s.CPU += end - cpu
 	return s, err
 }
 

@@ -20,6 +20,7 @@ import (
 // Sample is what one run of a program cost.
 type Sample struct {
 	Seconds float64 `json:"seconds"` // from its start to its end
+	CPU     float64 `json:"cpu"`     // seconds of processors' time, which other programs change little
 	Memory  int64   `json:"memory"`  // bytes that were resident at most
 	IO
 }
@@ -65,6 +66,32 @@ func readIO(pid int) (IO, error) {
 	return out, nil
 }
 
+// userHertz is the unit of times in /proc: on every architecture that Go has.
+const userHertz = 100
+
+// readCPU is how many seconds of processors' time a process and its children
+// that have ended took.
+func readCPU(pid int) (float64, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, err
+	}
+	_, rest, _ := strings.Cut(string(text), ") ") // after the program's name
+	f := strings.Fields(rest)
+	if len(f) < 15 {
+		return 0, fmt.Errorf("/proc/%d/stat has %d fields after the name", pid, len(f))
+	}
+	sum := 0.0
+	for _, ticks := range f[11:15] { // utime stime cutime cstime
+		n, err := strconv.ParseFloat(ticks, 64)
+		if err != nil {
+			return 0, fmt.Errorf("/proc/%d/stat: %w", pid, err)
+		}
+		sum += n
+	}
+	return sum / userHertz, nil
+}
+
 // watchArg as the first argument makes this program run the rest as a command,
 // and tell what that cost. A process begins with the peak of memory of the one
 // that started it, so that has to be a small one.
@@ -96,6 +123,7 @@ func watch(args []string, report io.Writer) error {
 	if err := cmd.Wait(); err != nil {
 		return err
 	}
+	s.CPU = (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds()
 	if u, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
 		s.Memory = u.Maxrss << 10
 	}

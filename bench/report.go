@@ -83,9 +83,6 @@ func loadAverage() float64 {
 	return load / float64(processors())
 }
 
-// userHertz is the unit of /proc/stat: on every architecture that Go has.
-const userHertz = 100
-
 // busySeconds is how long processors were at work since the machine started.
 func busySeconds() float64 {
 	text, err := os.ReadFile("/proc/stat")
@@ -148,15 +145,15 @@ func (r *Report) markdown() string {
 	for _, v := range r.Verdicts {
 		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", v.What, figure(v.Goal, v.Unit), figure(v.Measured, v.Unit), figure(v.Best, v.Unit), map[bool]string{true: "pass", false: "over"}[v.Pass])
 	}
-	b.WriteString("\n| system | format | engine | state | min s | median s | max s | MiB of memory | MiB read | MiB written | to disk |\n")
-	b.WriteString("|---|---|---|---|---|---|---|---|---|---|---|\n")
+	b.WriteString("\n| system | format | engine | state | min s | median s | max s | CPU s | MiB of memory | MiB read | MiB written | to disk |\n")
+	b.WriteString("|---|---|---|---|---|---|---|---|---|---|---|---|\n")
 	for _, s := range r.Rows {
 		note := ""
 		if r.wide[s.Row] {
 			note = " ±"
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %.2f | %.2f%s | %.2f | %d | %d | %d | %d |\n", s.Workload, s.Format, s.Engine, s.State,
-			s.Min, s.Median, note, s.Max, s.Memory/mib, s.Read/mib, s.Written/mib, s.DiskWrite/mib)
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %.2f | %.2f%s | %.2f | %.2f | %d | %d | %d | %d |\n", s.Workload, s.Format, s.Engine, s.State,
+			s.Min, s.Median, note, s.Max, s.CPU, s.Memory/mib, s.Read/mib, s.Written/mib, s.DiskWrite/mib)
 	}
 	return b.String()
 }

@@ -12,6 +12,7 @@ type Stats struct {
 	Min    float64 `json:"min"`    // seconds
 	Median float64 `json:"median"` // seconds
 	Max    float64 `json:"max"`    // seconds
+	CPU    float64 `json:"cpu"`    // seconds, the median
 	Memory int64   `json:"memory"` // bytes, the most of all runs
 	IO             // medians
 	Kept   bool    `json:"kept,omitempty"` // nothing was written anew
@@ -50,8 +51,8 @@ func median[T cmp.Ordered](list []T) T {
 }
 
 // medianOf is the median of one figure of all samples.
-func medianOf(samples []Sample, of func(Sample) int64) int64 {
-	var out []int64
+func medianOf[T cmp.Ordered](samples []Sample, of func(Sample) T) T {
+	var out []T
 	for _, s := range samples {
 		out = append(out, of(s))
 	}
@@ -64,6 +65,7 @@ func sumUp(row Row, samples []Sample, kept bool) Stats {
 	for _, x := range samples {
 		out.Memory = max(out.Memory, x.Memory)
 	}
+	out.CPU = medianOf(samples, func(s Sample) float64 { return s.CPU })
 	out.IO = IO{
 		medianOf(samples, func(s Sample) int64 { return s.Read }),
 		medianOf(samples, func(s Sample) int64 { return s.Written }),
