@@ -1,12 +1,15 @@
 package e2e
 
 import (
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -188,4 +191,51 @@ func TestOnlyChangedSegment(t *testing.T) {
 	check(build(string(text), "--no-cache-filter", "services[0]"), "segment services/hello", "make os")
 	check(build(string(text)))
 	check(build(strings.Replace(string(text), "quiet", "quiet lkx.x=1", 1), "--no-cache-filter", "artifacts"), "make os")
+}
+
+// TestOnlyChangedSegmentHere is the same without a daemon, and with a build that is
+// killed on the way.
+func TestOnlyChangedSegmentHere(t *testing.T) {
+	e := setup(t)
+	text, err := os.ReadFile("../examples/minimal.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	args := func(text string) []string {
+		return []string{"build", "--progress", "plain", "--name", "os", "--store", dir + "/store", "--layout", e.images, "-o", dir + "/out", write(t, "os.yml", text)}
+	}
+	check := func(text string, want ...string) {
+		t.Helper()
+		out := ok(t, e.lkx, args(text)...)
+		hits, made := vertices(out)
+		slices.Sort(made)
+		if !slices.Equal(made, want) || len(hits)+len(made) < 6 {
+			t.Errorf("made anew: %q, want %q; cached: %q", made, want, hits)
+		}
+	}
+	killed := exec.CommandContext(t.Context(), e.lkx, args(string(text))...)
+	if err := killed.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for segments := []string(nil); segments == nil; { // the first is made, or being made
+		time.Sleep(5 * time.Millisecond)
+		segments, _ = filepath.Glob(dir + "/store/lkx/derived/segment/*")
+	}
+	if err := killed.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = killed.Wait() // it says that it was killed
+	ok(t, e.lkx, args(string(text))...)
+	first := sums(t, dir+"/out")
+	check(string(text), "make kernel+initrd")
+	changed := strings.Replace(string(text), "ghcr.io/lkx-os/hello:0.1", "ghcr.io/lkx-os/busybox:0.1", 1)
+	check(changed, "make kernel+initrd", "segment services/hello")
+	check(string(text), "make kernel+initrd")
+	if again := sums(t, dir+"/out"); len(first) != 3 || !maps.Equal(first, again) {
+		t.Errorf("the files are %v, and were %v", again, first)
+	}
+	if left, _ := filepath.Glob(dir + "/out/.*"); left != nil {
+		t.Errorf("left behind: %q", left)
+	}
 }
