@@ -27,7 +27,7 @@ var examples = map[string]struct {
 	"logging":    {shows: "Z talker.out "},
 	"arch":       {shows: "lkx: 1 service running"},
 	"getty":      {shows: ":~# "},
-	"production": {shows: "lkx: 2 services running"}, // and TestProduction, always
+	"production": {shows: "lkx: 7 services running"}, // and TestProduction, always
 	"cloud":      {shows: "metadata: none"},
 	"nginx":      {shows: "lkx: 2 services running"},
 	"sshd":       {shows: "new host key: 256 SHA256:"},
