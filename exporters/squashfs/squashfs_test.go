@@ -185,6 +185,8 @@ func (k *keeper) Find(dst []byte, sum [sha256.Size]byte) ([]byte, bool) {
 }
 
 func (k *keeper) Made(sum [sha256.Size]byte, start int64, size int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	k.made++
 	k.at[sum] = [2]int64{start, int64(size)}
 }
