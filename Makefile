@@ -35,7 +35,7 @@ bench-writers: ## Compare our file systems and disk images with other programs':
 
 .PHONY: bench-boot
 bench-boot: images build ## Measure how examples/minimal.yml boots, beside an init like LinuxKit's: make bench-boot BOOTS=5
-	@LKX_BENCH_BOOT=$(or $(BOOTS),5) hack/with.sh go test -count=1 -timeout 60m -run '^TestBenchBoot$$' -v ./e2e
+	@LKX_BENCH_BOOT=$(or $(BOOTS),5) LKX_BENCH_FILL=$(FILL) hack/with.sh go test -count=1 -timeout 60m -run '^TestBenchBoot$$' -v ./e2e
 
 .PHONY: build
 build: .build/bin/lkx ## Build .build/bin/lkx

@@ -135,7 +135,7 @@ func (r *Report) markdown() string {
 	fmt.Fprintf(&b, "%d processors (%s), %d GiB of memory, %s, %s; written to %s. %d rounds in %.0f s, all rows by turns.\n",
 		r.Machine.Processors, r.Machine.Arch, (r.Machine.Memory+1<<29)>>30, r.Machine.Kernel, r.Machine.Go, r.Machine.Disk, r.Rounds, r.Seconds)
 	fmt.Fprintf(&b, "Load average at the start: %.1f per processor; other programs took %.0f %% of the processors' time meanwhile.\n", r.Load, 100*r.Others)
-	if r.Load > busy || r.Others > busy {
+	if r.Others > busy {
 		b.WriteString("\n**The machine was busy: trust ratios, and them only roughly.**\n")
 	}
 	if r.Rounds < r.Wanted {

@@ -60,7 +60,8 @@ onshutdown:
 
 // TestBenchBoot measures how examples/minimal.yml boots, beside what an init
 // does that does what LinuxKit's does, in turns. It prints a table; LKX_BENCH_BOOT
-// says how often each is booted.
+// says how often each is booted, LKX_BENCH_FILL how many MiB of programs that
+// nothing runs are put into the system besides.
 func TestBenchBoot(t *testing.T) {
 	boots, _ := strconv.Atoi(os.Getenv("LKX_BENCH_BOOT"))
 	if boots == 0 {
@@ -105,11 +106,40 @@ type benched struct {
 func (s *benched) build(t *testing.T, e env, layout string) {
 	t.Helper()
 	out := t.TempDir()
-	manifest := write(t, "os.yml", s.manifest)
+	manifest := write(t, "os.yml", s.manifest+filler(t, os.Getenv("LKX_BENCH_FILL"), filepath.Dir(e.lkx)))
 	ok(t, e.lkx, "build", "--progress", "quiet", "--store", t.TempDir(), "--layout", e.images, "--layout", layout, "-f", "kernel+initrd,tar",
 		"--compression", s.compression, "-o", out, manifest)
 	s.prefix, s.values = filepath.Join(out, "os"), map[string][]float64{}
 	s.files, s.initrd = inMemory(t, s.prefix+".tar"), size(t, s.prefix+"-initrd.img")
+}
+
+// filler is the part of a manifest that puts mib MiB of what is in the files of
+// dir into the system, a file for each; nothing for "".
+func filler(t *testing.T, mib, dir string) string {
+	t.Helper()
+	n, _ := strconv.ParseInt(mib, 10, 64)
+	left := n << 20
+	names, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text strings.Builder
+	for i := 0; left > 0; i++ {
+		if i == len(names) {
+			t.Fatalf("%s has not so much", dir)
+		}
+		data, err := os.ReadFile(names[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		data = data[:min(int64(len(data)), left)]
+		left -= int64(len(data))
+		if text.Len() == 0 {
+			text.WriteString("files:\n")
+		}
+		fmt.Fprintf(&text, "  - {path: opt/filler/%d, source: %s}\n", i, write(t, "filler", string(data)))
+	}
+	return text.String()
 }
 
 func (s *benched) boot(t *testing.T, e env) {
