@@ -186,7 +186,7 @@ func run(ctx context.Context, t *stage) error {
 	if err != nil {
 		return err
 	}
-	if t.lacks(list, service.Containerd, "containerd") || t.lacks(list, oneshot.Runtime, "runc") {
+	if !present(service.Containerd) || !present(oneshot.Runtime) {
 		return t.idle(ctx, list)
 	}
 	stop, err := t.containerd(ctx)

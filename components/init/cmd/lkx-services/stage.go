@@ -11,6 +11,7 @@ import (
 
 	"github.com/lkx-os/lkx/components/init/internal/control"
 	"github.com/lkx-os/lkx/components/init/internal/gate"
+	"github.com/lkx-os/lkx/components/init/internal/oneshot"
 	"github.com/lkx-os/lkx/components/init/internal/power"
 	"github.com/lkx-os/lkx/components/init/internal/service"
 	"github.com/lkx-os/lkx/components/init/internal/vsock"
@@ -65,7 +66,8 @@ func (t *stage) begin() {
 	}
 }
 
-// idle is a run stage without services.
+// idle is a run stage without services. Why there are none it says when onboot
+// has ended, and the machine can be powered off.
 func (t *stage) idle(ctx context.Context, list []*bundle.Bundle) error {
 	if !gate.Await(ctx) {
 		return nil
@@ -74,19 +76,24 @@ func (t *stage) idle(ctx context.Context, list []*bundle.Bundle) error {
 	if len(list) == 0 {
 		t.log.Printf("no services, %.1fs after kernel start", uptime.Now().Seconds())
 	}
+	t.lacks(list, service.Containerd, "containerd")
+	t.lacks(list, oneshot.Runtime, "runc")
 	t.serve(ctx, nil)
 	<-ctx.Done()
 	return nil
 }
 
-// lacks tells whether the system lacks a program without which no container can
-// run. It says so if there is one in list.
-func (t *stage) lacks(list []*bundle.Bundle, program, name string) bool {
-	_, err := os.Stat(program)
-	if err != nil && len(list) > 0 {
+// lacks says that the system lacks a program without which no container of list
+// can run, if it does.
+func (t *stage) lacks(list []*bundle.Bundle, program, name string) {
+	if _, err := os.Stat(program); err != nil && len(list) > 0 {
 		t.log.Printf("no container can run: %v; add an image with %s to the manifest's init", err, name)
 	}
-	return err != nil
+}
+
+func present(program string) bool {
+	_, err := os.Stat(program)
+	return err == nil
 }
 
 // earlier shows what the containers of an earlier stage said.
