@@ -9,6 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+
+	"github.com/lkx-os/lkx/store"
 )
 
 // recentRoots is how many root file systems are searched for blocks: those of the
@@ -110,7 +112,7 @@ func (b *local) keepBlocks(ctx context.Context, o *blocks, root string) error {
 	if err != nil {
 		return err
 	}
-	_, err = b.derive(ctx, "", kindBlocks, root, func(w *os.File) error {
+	_, err = b.derive(ctx, "", kindBlocks, root, func(w *store.Draft) error {
 		if _, err := fmt.Fprintf(w, "%s\n", line); err != nil {
 			return err
 		}

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"syscall"
 
@@ -28,31 +27,35 @@ const (
 	kindBlocks  = "blocks" // an index of such a one's compressed blocks
 )
 
-// segment makes the segment of a step, or takes it from the cache.
-func (b *local) segment(ctx context.Context, s *step) (formats.Blob, error) {
+// segmentKey names the segment of a step in the cache.
+func (b *local) segmentKey(s *step) (string, error) {
 	from, err := s.key()
 	if err != nil {
-		return formats.Blob{}, err
+		return "", err
 	}
-	key, err := b.key(kindSegment, from)
+	return b.key(kindSegment, from)
+}
+
+// segment makes the segment of step i, or takes it from the cache.
+func (b *local) segment(ctx context.Context, i int) (formats.Blob, error) {
+	s := &b.steps[i]
+	key, err := b.segmentKey(s)
 	if err != nil {
 		return formats.Blob{}, err
 	}
 	title := "segment " + s.Title
-	d, err := b.derive(ctx, title, kindSegment, key, func(w *os.File) error {
+	d, err := b.derive(ctx, title, kindSegment, key, func(w *store.Draft) error {
 		for _, img := range plan.Images(*s.Step) {
 			if err := b.layers.Open(ctx, img); err != nil {
 				return err
 			}
 		}
-		select {
-		case b.making <- struct{}{}:
-			defer func() { <-b.making }()
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-		err := b.report.vertex(title, func() error { return b.writeSegment(ctx, s, w) })
+		free, err := b.making.Take(ctx, int64(i)) // in order, for what they are joined to
 		if err != nil {
+			return err
+		}
+		defer free()
+		if err := b.report.vertex(title, func() error { return b.writeSegment(ctx, s, w) }); err != nil {
 			return err
 		}
 		return b.unchanged(s)
@@ -63,7 +66,7 @@ func (b *local) segment(ctx context.Context, s *step) (formats.Blob, error) {
 	return formats.FilePart(d.Path, 0, d.Size), nil
 }
 
-func (b *local) writeSegment(ctx context.Context, s *step, w *os.File) error {
+func (b *local) writeSegment(ctx context.Context, s *step, w io.Writer) error {
 	t, err := assemble.Step(ctx, s.Step, b.sources)
 	if err != nil {
 		return err
@@ -122,7 +125,7 @@ func (b *local) disk(ctx context.Context, kind string, from []string) (*store.De
 	}
 	title := "root file system: " + kind
 	var made *blocks
-	d, err := b.derive(ctx, title, kindRoot, key, func(w *os.File) error {
+	d, err := b.derive(ctx, title, kindRoot, key, func(w *store.Draft) error {
 		t, err := b.whole(ctx)
 		if err != nil {
 			return err
@@ -130,7 +133,7 @@ func (b *local) disk(ctx context.Context, kind string, from []string) (*store.De
 		made = b.recentBlocks()
 		defer made.Close()
 		err = b.report.vertex(title, func() error {
-			return formats.WriteRoot(w, t, formats.RootOptions{Kind: kind, Compression: b.Compression, Epoch: b.Epoch, Blocks: made})
+			return formats.WriteRoot(w.File(), t, formats.RootOptions{Kind: kind, Compression: b.Compression, Epoch: b.Epoch, Blocks: made})
 		})
 		if err != nil {
 			return fmt.Errorf("making the root file system: %w", err)
@@ -157,30 +160,14 @@ func (b *local) key(kind string, from ...string) (string, error) {
 
 // derive is what make writes, or wrote earlier for the same key. Then it is
 // reported as title.
-func (b *local) derive(ctx context.Context, title, kind, key string, make func(w *os.File) error) (*store.Derived, error) {
+func (b *local) derive(ctx context.Context, title, kind, key string, make func(w *store.Draft) error) (*store.Derived, error) {
 	d, err := b.Cache.Derive(ctx, kind, key, make)
 	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
 		// A store that only can be read: what is missing is made for this build alone.
-		d, err = apart(filepath.Join(b.dir, "."+kind+"-"+key), make)
+		d, err = store.Apart(filepath.Join(b.dir, "."+kind+"-"+key), make)
 	}
 	if err == nil && d.Cached && title != "" {
 		b.report.cached(title)
 	}
 	return d, err
-}
-
-// apart makes a file that is kept for this build alone.
-func apart(name string, make func(*os.File) error) (*store.Derived, error) {
-	f, err := os.Create(name)
-	if err != nil {
-		return nil, err
-	}
-	var size int64
-	if err = make(f); err == nil {
-		size, err = f.Seek(0, io.SeekEnd)
-	}
-	if err := errors.Join(err, f.Close()); err != nil {
-		return nil, err
-	}
-	return &store.Derived{Path: name, Size: size}, nil
 }

@@ -31,9 +31,8 @@ type Request struct {
 
 // Engine makes artifacts. Errors of a manifest are a [source.Errors].
 type Engine interface {
-	// Build makes the files of r and returns their names below r.Out. When it
-	// fails, no file of r has been touched. It does not wait until they are on
-	// their disk.
+	// Build makes the files of r, flushes them to their disk, and returns their
+	// names below r.Out. When it fails, no file of r has been touched.
 	Build(ctx context.Context, r Request) ([]string, error)
 }
 

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/lkx-os/lkx/assemble"
 	"github.com/lkx-os/lkx/formats"
+	"github.com/lkx-os/lkx/internal/slots"
 	"github.com/lkx-os/lkx/manifest"
 	"github.com/lkx-os/lkx/plan"
 	"github.com/lkx-os/lkx/store"
@@ -27,7 +29,7 @@ type Images interface {
 // Cache keeps what was made, by what it was made from.
 type Cache interface {
 	// Derive is the file that make writes, or wrote earlier for the same key.
-	Derive(ctx context.Context, kind, key string, make func(*os.File) error) (*store.Derived, error)
+	Derive(ctx context.Context, kind, key string, make func(*store.Draft) error) (*store.Derived, error)
 	// Lookup is such a file, nil if there is none.
 	Lookup(kind, key string) (*store.Derived, error)
 	// Recent are the keys of at most n of a kind, the last used first.
@@ -64,7 +66,7 @@ func (l *Local) Build(ctx context.Context, r Request) ([]string, error) {
 		b := &local{
 			Request: r, Local: l, root: m.Root, plan: p, report: report, dir: dir, layers: images,
 			sources: assemble.Sources{Images: images, Files: hostFiles{r.Dir}, Blobs: l.Images},
-			workers: formats.NewWorkers(), making: make(chan struct{}, runtime.GOMAXPROCS(0)),
+			workers: formats.NewWorkers(), making: slots.New(runtime.GOMAXPROCS(0)),
 		}
 		b.prepare()
 		return b.run(ctx)
@@ -96,7 +98,7 @@ type local struct {
 	report  *reporter
 	dir     string
 	workers formats.Workers
-	making  chan struct{} // bounds how many segments are made at a time
+	making  *slots.Slots // bounds how many segments are made at a time
 	steps   []step
 }
 
@@ -137,13 +139,7 @@ func (b *local) run(ctx context.Context) error {
 		}
 	}
 	if need.Initrd {
-		in.Initrd = make([]formats.Blob, len(b.steps))
-		for i := range b.steps {
-			g.Go(func() (err error) {
-				in.Initrd[i], err = b.segment(gctx, &b.steps[i])
-				return err
-			})
-		}
+		g.Go(func() error { return b.initrd(gctx, &in) })
 	}
 	if err := g.Wait(); err != nil {
 		return err
@@ -158,6 +154,28 @@ func (b *local) run(ctx context.Context) error {
 		}
 	}
 	return b.write(ctx, in)
+}
+
+// initrd makes all segments.
+func (b *local) initrd(ctx context.Context, in *formats.Input) error {
+	all, err := b.joined()
+	if err != nil {
+		return err
+	}
+	in.Initrd = make([]formats.Blob, len(b.steps))
+	g, ctx := errgroup.WithContext(ctx)
+	for i := range b.steps {
+		g.Go(func() (err error) {
+			if in.Initrd[i], err = b.segment(ctx, i); err != nil {
+				return err
+			}
+			return all.add(i, in.Initrd[i])
+		})
+	}
+	err = g.Wait()
+	var closed error
+	in.Joined, closed = all.close()
+	return errors.Join(err, closed)
 }
 
 // write makes the artifacts.

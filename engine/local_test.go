@@ -338,7 +338,7 @@ func TestBadCache(t *testing.T) {
 // readOnly is a cache on a file system that is mounted so.
 type readOnly struct{}
 
-func (readOnly) Derive(context.Context, string, string, func(*os.File) error) (*store.Derived, error) {
+func (readOnly) Derive(context.Context, string, string, func(*store.Draft) error) (*store.Derived, error) {
 	return nil, &os.PathError{Op: "open", Path: "x", Err: syscall.EROFS}
 }
 
@@ -361,8 +361,8 @@ type racing struct {
 	change func()
 }
 
-func (r racing) Derive(ctx context.Context, kind, key string, make func(*os.File) error) (*store.Derived, error) {
-	return r.Cache.Derive(ctx, kind, key, func(f *os.File) error {
+func (r racing) Derive(ctx context.Context, kind, key string, make func(*store.Draft) error) (*store.Derived, error) {
+	return r.Cache.Derive(ctx, kind, key, func(f *store.Draft) error {
 		r.change()
 		return make(f)
 	})

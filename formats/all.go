@@ -6,7 +6,7 @@ var All = []Format{
 		Name: "kernel+initrd", Aliases: []string{"kernel-initrd"},
 		Doc:   "kernel, initrd and command line, to be loaded by a hypervisor or over the network",
 		Boots: "a loader",
-		Needs: Needs{Kernel: true, Initrd: true},
+		Needs: Needs{Kernel: true, Initrd: true, Joined: true},
 		Files: suffixes("-kernel", "-initrd.img", "-cmdline"),
 		Write: kernelInitrd,
 	},

@@ -1,12 +1,12 @@
 package formats
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"iter"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/klauspost/compress/zstd"
@@ -218,17 +218,24 @@ func (k *worker) compressor(w io.Writer, name string) (io.WriteCloser, error) {
 type queued struct {
 	w    io.Writer
 	turn <-chan struct{} // closed when it is our turn
-	held bytes.Buffer
+	held [][]byte        // each of at most chunkSize bytes
 	ours bool
 }
+
+// chunkSize is how many bytes are held in one piece.
+const chunkSize = 1 << 20
+
+// chunks are those that hold nothing.
+var chunks = sync.Pool{New: func() any { return new([chunkSize]byte) }}
 
 func (q *queued) Write(data []byte) (int, error) {
 	if !q.ours {
 		select {
 		case <-q.turn:
 		default:
-			if q.held.Len()+len(data) <= maxHeld {
-				return q.held.Write(data)
+			if len(q.held) < maxHeld/chunkSize {
+				q.hold(data)
+				return len(data), nil
 			}
 		}
 		if err := q.flush(); err != nil {
@@ -238,13 +245,32 @@ func (q *queued) Write(data []byte) (int, error) {
 	return q.w.Write(data)
 }
 
+// hold keeps data until flush.
+func (q *queued) hold(data []byte) {
+	for len(data) > 0 {
+		last := len(q.held) - 1
+		if last < 0 || len(q.held[last]) == chunkSize {
+			q.held = append(q.held, chunks.Get().(*[chunkSize]byte)[:0])
+			last++
+		}
+		n := min(len(data), chunkSize-len(q.held[last]))
+		q.held[last] = append(q.held[last], data[:n]...)
+		data = data[n:]
+	}
+}
+
 // flush waits for our turn, and writes what is held.
 func (q *queued) flush() error {
 	<-q.turn
 	q.ours = true
-	_, err := q.held.WriteTo(q.w)
-	q.held = bytes.Buffer{}
-	return err
+	for len(q.held) > 0 {
+		if _, err := q.w.Write(q.held[0]); err != nil {
+			return err
+		}
+		chunks.Put((*[chunkSize]byte)(q.held[0][:chunkSize]))
+		q.held = q.held[1:]
+	}
+	return nil
 }
 
 // counter counts the bytes that pass.

@@ -36,6 +36,7 @@ type Needs struct {
 	Kernel bool     // Input.Boot
 	Code   bool     // Input.Code
 	Initrd bool     // Input.Initrd
+	Joined bool     // Input.Joined, if it is there
 	Root   bool     // Input.Root
 	Disks  []string // Input.Disks
 }
@@ -101,6 +102,7 @@ type Input struct {
 	Code   tree.Tree            // boot code, below efi and grub; nil unless the format needs it
 	Root   tree.Tree            // the whole root file system, boot included; nil unless the format needs it
 	Initrd []Blob               // compressed cpio archives, each a multiple of 4 bytes; concatenated they are the root file system without boot
+	Joined string               // name of a file with all of Initrd, which may be moved to where it is needed; "" if there is none
 	Disks  map[string]*RootDisk // root file systems for disks, by their type
 	Disk   string               // type of the root that disks have; "" if that is in Initrd
 	Arch   string               // GOARCH

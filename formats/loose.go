@@ -2,7 +2,9 @@ package formats
 
 import (
 	"context"
+	"errors"
 	"os"
+	"path/filepath"
 
 	"github.com/lkx-os/lkx/exporters/tarball"
 	"github.com/lkx-os/lkx/internal/sparse"
@@ -15,7 +17,14 @@ func kernelInitrd(_ context.Context, in Input, out *os.Root) error {
 	if err != nil {
 		return err
 	}
-	return l.save(in, out)
+	if in.Joined == "" || l.ucode != nil {
+		return l.save(in, out)
+	}
+	names := suffixes("-kernel", "-initrd.img", "-cmdline")(in.Base)
+	if err := os.Rename(in.Joined, filepath.Join(out.Name(), names[1])); err != nil {
+		return err
+	}
+	return errors.Join(in.save(out, names[0], l.kernel), in.save(out, names[2], text(l.cmdline)))
 }
 
 // save writes what is loaded as files.

@@ -1,6 +1,9 @@
 package store
 
-import "io"
+import (
+	"io"
+	"sync"
+)
 
 // Buffers of an aside: enough that neither side waits for long.
 const (
@@ -17,11 +20,17 @@ type aside struct {
 	err        error // of the other writer; read after done
 }
 
-func newAside(w io.Writer) *aside {
-	a := &aside{free: make(chan []byte, asideBuffers), full: make(chan []byte, asideBuffers), done: make(chan struct{})}
+// asides are the buffers of those that are closed.
+var asides = sync.Pool{New: func() any {
+	free := make(chan []byte, asideBuffers)
 	for range asideBuffers {
-		a.free <- make([]byte, 0, asideSize)
+		free <- make([]byte, 0, asideSize)
 	}
+	return free
+}}
+
+func newAside(w io.Writer) *aside {
+	a := &aside{free: asides.Get().(chan []byte), full: make(chan []byte, asideBuffers), done: make(chan struct{})}
 	go func() {
 		defer close(a.done)
 		for b := range a.full {
@@ -63,5 +72,8 @@ func (a *aside) Close() error {
 	}
 	close(a.full)
 	<-a.done
+	if a.err == nil {
+		asides.Put(a.free) // all of them are in it
+	}
 	return a.err
 }

@@ -37,6 +37,8 @@ const partSuffix = ".part"
 // it, little endian.
 const markSize = 8
 
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
 // mark is the end of a file with that checksum.
 func mark(sum hash.Hash32) []byte {
 	return binary.LittleEndian.AppendUint32([]byte("lkx1"), sum.Sum32())
@@ -44,15 +46,14 @@ func mark(sum hash.Hash32) []byte {
 
 // checksum is the checksum of the first size bytes of f.
 func checksum(ctx context.Context, f *os.File, size int64) (hash.Hash32, error) {
-	sum := crc32.New(crc32.MakeTable(crc32.Castagnoli))
+	sum := crc32.New(castagnoli)
 	_, err := io.CopyBuffer(sum, until{ctx, io.NewSectionReader(f, 0, size)}, make([]byte, 256<<10))
 	return sum, err
 }
 
-// Derive is the derived file key of a kind. If there is none, make writes it
-// into the empty file that it is given, by one process at a time. Both names
-// are parts of a file's name.
-func (s *Store) Derive(ctx context.Context, kind, key string, make func(*os.File) error) (*Derived, error) {
+// Derive is the derived file key of a kind. If there is none, make writes it, by
+// one process at a time. Both names are parts of a file's name.
+func (s *Store) Derive(ctx context.Context, kind, key string, make func(*Draft) error) (*Derived, error) {
 	path := s.side("derived", kind, key)
 	if d, err := s.derived(path); d != nil || err != nil {
 		return d, err
@@ -73,9 +74,10 @@ func (s *Store) Derive(ctx context.Context, kind, key string, make func(*os.File
 		return nil, err
 	}
 	defer os.Remove(f.Name()) // nothing is there when all went well
-	err = make(f)
+	d := newDraft(f)
+	err = make(d)
 	if err == nil {
-		err = s.seal(ctx, f)
+		err = s.seal(ctx, d)
 	}
 	if err := errors.Join(err, f.Close()); err != nil {
 		return nil, err
@@ -83,13 +85,51 @@ func (s *Store) Derive(ctx context.Context, kind, key string, make func(*os.File
 	if err := os.Rename(f.Name(), path); err != nil {
 		return nil, err
 	}
-	d, err := s.derived(path)
-	if d != nil {
-		d.Cached = false
+	made, err := s.derived(path)
+	if made != nil {
+		made.Cached = false
 	} else if err == nil {
 		err = fmt.Errorf("%s changed as it was written", path)
 	}
-	return d, err
+	return made, err
+}
+
+// Apart makes a derived file that is in no store: the file name.
+func Apart(name string, make func(*Draft) error) (*Derived, error) {
+	f, err := os.Create(name)
+	if err != nil {
+		return nil, err
+	}
+	var size int64
+	if err = make(newDraft(f)); err == nil {
+		size, err = f.Seek(0, io.SeekEnd)
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
+		return nil, err
+	}
+	return &Derived{Path: name, Size: size}, nil
+}
+
+// Draft is a derived file that is being made. It begins empty.
+type Draft struct {
+	file  *os.File
+	sum   hash.Hash32
+	loose bool // what is in it need not be what sum is of
+}
+
+func newDraft(f *os.File) *Draft { return &Draft{file: f, sum: crc32.New(castagnoli)} }
+
+// Write appends to the file.
+func (d *Draft) Write(p []byte) (int, error) {
+	n, err := d.file.Write(p)
+	d.sum.Write(p[:n])
+	return n, err
+}
+
+// File is the file itself, to be written to anywhere. It is read once more, then.
+func (d *Draft) File() *os.File {
+	d.loose = true
+	return d.file
 }
 
 // Recent are the keys of at most n derived files of a kind, the last used first.
@@ -182,18 +222,19 @@ func checkDerived(ctx context.Context, f *os.File) (int64, error) {
 	return info.Size(), nil
 }
 
-// seal marks what is in f, and stamps it.
-func (s *Store) seal(ctx context.Context, f *os.File) error {
-	size, err := f.Seek(0, io.SeekEnd)
+// seal marks what is in d, and stamps it.
+func (s *Store) seal(ctx context.Context, d *Draft) error {
+	size, err := d.file.Seek(0, io.SeekEnd)
 	if err != nil {
 		return err
 	}
-	sum, err := checksum(ctx, f, size)
-	if err != nil {
+	if d.loose {
+		if d.sum, err = checksum(ctx, d.file, size); err != nil {
+			return err
+		}
+	}
+	if _, err := d.file.Write(mark(d.sum)); err != nil {
 		return err
 	}
-	if _, err := f.Write(mark(sum)); err != nil {
-		return err
-	}
-	return s.stamp(f, size+markSize)
+	return s.stamp(d.file, size+markSize)
 }

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -17,9 +18,9 @@ import (
 // derive makes the derived file that holds text, and tells whether it was made.
 func derive(t *testing.T, s *store.Store, key, text string) (made bool) {
 	t.Helper()
-	d, err := s.Derive(t.Context(), "test", key, func(f *os.File) error {
+	d, err := s.Derive(t.Context(), "test", key, func(w *store.Draft) error {
 		made = true
-		_, err := f.WriteString(text)
+		_, err := io.WriteString(w, text)
 		return err
 	})
 	if err != nil {
@@ -50,8 +51,8 @@ func TestDerived(t *testing.T) {
 		t.Error("not two files")
 	}
 	broken := errors.New("broken")
-	_, err := s.Derive(t.Context(), "test", "fails", func(f *os.File) error {
-		if _, err := f.WriteString("half"); err != nil {
+	_, err := s.Derive(t.Context(), "test", "fails", func(w *store.Draft) error {
+		if _, err := io.WriteString(w, "half"); err != nil {
 			return err
 		}
 		return broken
@@ -109,6 +110,51 @@ func TestDerivedMends(t *testing.T) {
 	}
 }
 
+// TestDraft writes in several ways: the mark is that of what is there at the end.
+func TestDraft(t *testing.T) {
+	for name, fill := range map[string]func(*store.Draft) error{
+		"appended": func(w *store.Draft) error {
+			_, err := io.WriteString(w, "one, two")
+			return err
+		},
+		"anywhere": func(w *store.Draft) error {
+			_, err := w.File().WriteAt([]byte("one, two"), 0)
+			return err
+		},
+		"both": func(w *store.Draft) error {
+			_, err := io.WriteString(w, "six, two")
+			if err == nil {
+				_, err = w.File().WriteAt([]byte("one"), 0)
+			}
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			s := open(t, dir, store.Options{Offline: true})
+			made := 0
+			for range 2 {
+				d, err := s.Derive(t.Context(), "test", "k", func(w *store.Draft) error {
+					made++
+					return fill(w)
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got, err := os.ReadFile(d.Path); err != nil || string(got[:d.Size]) != "one, two" {
+					t.Errorf("%q, %v", got, err)
+				}
+				if err := os.Chtimes(d.Path, time.Time{}, time.Now()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if made != 1 {
+				t.Errorf("made %d times: its mark is wrong", made)
+			}
+		})
+	}
+}
+
 // TestDerivedOnce asks for one file from all sides.
 func TestDerivedOnce(t *testing.T) {
 	dir := t.TempDir()
@@ -118,9 +164,9 @@ func TestDerivedOnce(t *testing.T) {
 		s := open(t, dir, store.Options{Offline: true})
 		for range 4 {
 			wg.Go(func() {
-				_, err := s.Derive(t.Context(), "test", "k", func(f *os.File) error {
+				_, err := s.Derive(t.Context(), "test", "k", func(w *store.Draft) error {
 					made.Add(1)
-					_, err := f.WriteString("text")
+					_, err := io.WriteString(w, "text")
 					return err
 				})
 				if err != nil {

@@ -2,7 +2,6 @@ package store
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"net/http"
 	"net/http/httptest"
@@ -11,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -80,46 +78,6 @@ func TestStall(t *testing.T) {
 	}
 	if got, err := os.ReadFile(s.layout.blob(desc.Digest)); err != nil || !bytes.Equal(got, data) {
 		t.Errorf("%d bytes, %v", len(got), err)
-	}
-}
-
-// TestSlots gives what is free to the largest that waits.
-func TestSlots(t *testing.T) {
-	s := &slots{free: 1}
-	free, err := s.take(t.Context(), 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	gone, cancel := context.WithCancel(t.Context())
-	order := make(chan int64, 3)
-	var wg sync.WaitGroup
-	for i, size := range []int64{5, 9, 7, 100} {
-		wg.Go(func() {
-			ctx := t.Context()
-			if size == 100 {
-				ctx = gone
-			}
-			free, err := s.take(ctx, size)
-			if err != nil {
-				return
-			}
-			order <- size
-			free()
-		})
-		for waiting := 0; waiting != i+1; {
-			time.Sleep(time.Millisecond)
-			s.mu.Lock()
-			waiting = len(s.wait)
-			s.mu.Unlock()
-		}
-	}
-	cancel() // it waits no more, and takes nothing away
-	free()
-	wg.Wait()
-	for _, want := range []int64{9, 7, 5} {
-		if got := <-order; got != want {
-			t.Errorf("%d has its turn, want %d", got, want)
-		}
 	}
 }
 

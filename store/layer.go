@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"sync"
 
 	"github.com/distribution/reference"
 	"github.com/klauspost/compress/gzip"
@@ -39,7 +40,7 @@ func (s *Store) layer(ctx context.Context, name reference.Named, desc ocispec.De
 		return nil, err
 	}
 	defer unlock()
-	free, err := s.slots.take(ctx, desc.Size)
+	free, err := s.slots.Take(ctx, -desc.Size) // what takes longest must not begin last
 	if err != nil {
 		return nil, err
 	}
@@ -182,6 +183,16 @@ func (s *Store) unpack(ctx context.Context, name reference.Named, desc ocispec.D
 	return nil
 }
 
+// decoders are those of zstandard that are not in use. Each has a window of
+// megabytes, which is best kept for the next layer.
+var decoders = sync.Pool{New: func() any {
+	z, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true))
+	if err != nil {
+		panic(err) // for options that it does not know
+	}
+	return z
+}}
+
 // expand writes what r has, uncompressed, and gives its size. The compression
 // shows in the first bytes; media types have been known to be wrong.
 func expand(w io.Writer, r io.Reader) (int64, error) {
@@ -196,31 +207,26 @@ func expand(w io.Writer, r io.Reader) (int64, error) {
 		if err != nil {
 			return 0, fmt.Errorf("gzip: %w", err)
 		}
-		defer z.Close()
-		return io.Copy(w, named{"gzip", z})
+		n, err := z.WriteTo(w)
+		if err != nil {
+			err = fmt.Errorf("gzip: %w", err)
+		}
+		return n, err
 	case isZstd(head):
-		z, err := zstd.NewReader(b, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true))
+		z := decoders.Get().(*zstd.Decoder)
+		defer decoders.Put(z)
+		err := z.Reset(b)
 		if err != nil {
 			return 0, fmt.Errorf("zstd: %w", err)
 		}
-		defer z.Close()
-		return io.Copy(w, named{"zstd", z})
+		defer z.Reset(nil)
+		n, err := z.WriteTo(w)
+		if err != nil {
+			err = fmt.Errorf("zstd: %w", err)
+		}
+		return n, err
 	}
 	return io.Copy(w, b)
-}
-
-// named says in errors of reading which compression they are of.
-type named struct {
-	name string
-	r    io.Reader
-}
-
-func (n named) Read(p []byte) (int, error) {
-	c, err := n.r.Read(p)
-	if err != nil && err != io.EOF {
-		err = fmt.Errorf("%s: %w", n.name, err)
-	}
-	return c, err
 }
 
 // isZstd knows a zstandard or skippable frame (RFC 8878, 3.1).

@@ -54,6 +54,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/lkx-os/lkx/assemble"
+	"github.com/lkx-os/lkx/internal/slots"
 	"github.com/lkx-os/lkx/plan"
 )
 
@@ -113,7 +114,7 @@ type Store struct {
 	alone        bool
 	layouts      []layout // others
 	remote       *remote  // nil when offline
-	slots        *slots
+	slots        *slots.Slots
 	naming       naming
 	progress     func(Event)
 	progressLock sync.Mutex
@@ -132,7 +133,7 @@ func Open(ctx context.Context, dir string, o Options) (*Store, error) {
 		layout:   layout{dir},
 		stamper:  newStamper(),
 		alone:    o.Alone,
-		slots:    &slots{free: parallel},
+		slots:    slots.New(parallel),
 		progress: o.Progress,
 	}
 	for _, l := range o.Layouts {

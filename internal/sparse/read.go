@@ -100,32 +100,30 @@ func (r *reader) Close() error {
 	return err
 }
 
-// Save writes the file into out, which must be empty. Holes stay holes if out's
-// file system has them, and what comes from files it may share or copy by itself.
+// Save writes the file into out. Where the file has holes, nothing is written: in
+// an empty file they stay holes, if out's file system has them. What comes from
+// files that may share or copy by itself.
 func (f *File) Save(out *os.File) error {
 	r := &reader{file: f}
 	defer r.Close()
-	buf := make([]byte, bufferSize)
+	var buf []byte
 	for i := range f.pieces {
 		p := &f.pieces[i]
 		r.next, r.pos = i, p.off
-		if _, err := out.Seek(p.off, io.SeekStart); err != nil {
-			return err
-		}
 		if err := r.seek(p.src, p.skip); err != nil {
 			return err
 		}
 		if from, ok := r.from.(*filePart); ok {
-			n, err := out.ReadFrom(io.LimitReader(from.f, min(p.size, from.size-from.pos)))
-			from.pos += n
-			r.read += n
-			if err != nil {
+			if err := from.copyTo(out, p.off, p.skip, p.size); err != nil {
 				return err
 			}
-			if n != p.size {
-				return fmt.Errorf("a source ended %d bytes early: %w", p.size-n, io.ErrUnexpectedEOF)
-			}
 			continue
+		}
+		if _, err := out.Seek(p.off, io.SeekStart); err != nil {
+			return err
+		}
+		if buf == nil {
+			buf = make([]byte, bufferSize)
 		}
 		if _, err := io.CopyBuffer(onlyWriter{out}, io.LimitReader(r, p.size), buf); err != nil {
 			return err
@@ -133,48 +131,6 @@ func (f *File) Save(out *os.File) error {
 	}
 	return out.Truncate(f.size)
 }
-
-// OpenPart opens the size bytes at off of the file name. What [File.Save] reads from
-// it, it has the system copy.
-func OpenPart(name string, off, size int64) (io.ReadSeekCloser, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	p := &filePart{f: f, off: off, size: size}
-	if _, err := p.Seek(0, io.SeekStart); err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return p, nil
-}
-
-type filePart struct {
-	f              *os.File
-	off, size, pos int64 // pos counts from off
-}
-
-func (p *filePart) Read(buf []byte) (int, error) {
-	if p.pos >= p.size {
-		return 0, io.EOF
-	}
-	n, err := p.f.Read(buf[:min(int64(len(buf)), p.size-p.pos)])
-	p.pos += int64(n)
-	return n, err
-}
-
-func (p *filePart) Seek(off int64, whence int) (int64, error) {
-	switch whence {
-	case io.SeekCurrent:
-		off += p.pos
-	case io.SeekEnd:
-		off += p.size
-	}
-	_, err := p.f.Seek(p.off+off, io.SeekStart)
-	p.pos = off
-	return off, err
-}
-
-func (p *filePart) Close() error { return p.f.Close() }
 
 // onlyWriter hides ReadFrom, which would copy with a small buffer.
 type onlyWriter struct{ io.Writer }

@@ -1,4 +1,5 @@
-package store
+// Package slots bounds how much is done at a time, and says what comes first.
+package slots
 
 import (
 	"container/heap"
@@ -6,22 +7,24 @@ import (
 	"sync"
 )
 
-// slots bound how much is done at a time. Of who waits, the one with the largest
-// layer comes first: what takes longest must not begin last.
-type slots struct {
+// Slots are handed out to who waits for one, the lowest rank first.
+type Slots struct {
 	mu   sync.Mutex
 	free int
 	wait waiters
 }
 
+// New makes n slots.
+func New(n int) *Slots { return &Slots{free: n} }
+
 type waiter struct {
-	size  int64
+	rank  int64
 	ready chan struct{} // closed when it has its slot
 }
 
-// take waits for a slot, which the caller gives back with free.
-func (s *slots) take(ctx context.Context, size int64) (free func(), err error) {
-	w := &waiter{size, make(chan struct{})}
+// Take waits for a slot, which the caller gives back with free.
+func (s *Slots) Take(ctx context.Context, rank int64) (free func(), err error) {
+	w := &waiter{rank, make(chan struct{})}
 	s.mu.Lock()
 	heap.Push(&s.wait, w)
 	s.next()
@@ -38,7 +41,7 @@ func (s *slots) take(ctx context.Context, size int64) (free func(), err error) {
 	}
 }
 
-func (s *slots) give() {
+func (s *Slots) give() {
 	s.mu.Lock()
 	s.free++
 	s.next()
@@ -46,18 +49,18 @@ func (s *slots) give() {
 }
 
 // next hands out what is free. The caller holds mu.
-func (s *slots) next() {
+func (s *Slots) next() {
 	for s.free > 0 && len(s.wait) > 0 {
 		s.free--
 		close(heap.Pop(&s.wait).(*waiter).ready)
 	}
 }
 
-// waiters is a heap, the largest on top.
+// waiters is a heap, the lowest rank on top.
 type waiters []*waiter
 
 func (w waiters) Len() int           { return len(w) }
-func (w waiters) Less(i, j int) bool { return w[i].size > w[j].size }
+func (w waiters) Less(i, j int) bool { return w[i].rank < w[j].rank }
 func (w waiters) Swap(i, j int)      { w[i], w[j] = w[j], w[i] }
 func (w *waiters) Push(x any)        { *w = append(*w, x.(*waiter)) }
 func (w *waiters) Pop() any {
