@@ -87,12 +87,13 @@ func (j *judge) roads(format string) {
 		if !ok || !l || !k {
 			continue
 		}
-		more := func(than Stats) func(timeOf) float64 {
-			return func(t timeOf) float64 { return (t(kit) - t(than)) / t(local) }
+		more := func(all, than Stats) func(timeOf) float64 {
+			return func(t timeOf) float64 { return (t(all) - t(than)) / t(local) }
 		}
-		j.add(w+": one small service changed, (BuildKit − an empty build) / local", goalRoads, "×", more(empty))
+		j.add(w+": one small service changed, (BuildKit − an empty build) / local", goalRoads, "×", more(kit, empty))
 		if export, ok := j.rows[Row{w, format, engineBuildKit, stateExport}]; ok {
-			j.add(w+": the same, (BuildKit − a Dockerfile that exports the same files) / local", goalRoads, "×", more(export))
+			j.add(w+": of this, a Dockerfile that exports the same files", goalRoads, "×", more(export, empty))
+			j.add(w+": of this, the rest", goalRoads, "×", more(kit, export))
 		}
 	}
 }
