@@ -125,18 +125,32 @@ func (b *local) prepare() {
 
 func (b *local) run(ctx context.Context) error {
 	in := formats.Input{Base: b.Base, Arch: arch(b.Platform), Size: b.Size, Epoch: b.Epoch, Disk: formats.DiskOf(b.root)}
+	out, err := os.OpenRoot(b.dir)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	if in.Old, err = os.OpenRoot(b.Out); err != nil {
+		return err
+	}
+	defer in.Old.Close()
 	need := formats.NeedsOf(b.Formats, b.root)
 	g, gctx := errgroup.WithContext(ctx)
-	for _, part := range []struct {
-		step *plan.Step
-		tree *tree.Tree
-	}{{b.plan.Boot, &in.Boot}, {b.plan.Code, &in.Code}} {
-		if part.step != nil {
-			g.Go(func() (err error) {
-				*part.tree, err = assemble.Step(gctx, part.step, b.sources)
-				return b.at(part.step, err)
-			})
-		}
+	if b.plan.Boot != nil {
+		first := in
+		g.Go(func() (err error) {
+			if in.Boot, err = b.step(gctx, b.plan.Boot); err != nil {
+				return err
+			}
+			first.Boot = in.Boot
+			return b.begin(gctx, first, out)
+		})
+	}
+	if b.plan.Code != nil {
+		g.Go(func() (err error) {
+			in.Code, err = b.step(gctx, b.plan.Code)
+			return err
+		})
 	}
 	if need.Initrd {
 		g.Go(func() error { return b.initrd(gctx, &in) })
@@ -144,7 +158,6 @@ func (b *local) run(ctx context.Context) error {
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	var err error
 	if in.Disks, err = b.disks(ctx, need.Disks); err != nil {
 		return err
 	}
@@ -153,7 +166,13 @@ func (b *local) run(ctx context.Context) error {
 			return err
 		}
 	}
-	return b.write(ctx, in)
+	return b.write(ctx, in, out)
+}
+
+// step is the tree of one step.
+func (b *local) step(ctx context.Context, s *plan.Step) (tree.Tree, error) {
+	t, err := assemble.Step(ctx, s, b.sources)
+	return t, b.at(s, err)
 }
 
 // initrd makes all segments.
@@ -178,17 +197,21 @@ func (b *local) initrd(ctx context.Context, in *formats.Input) error {
 	return errors.Join(err, closed)
 }
 
-// write makes the artifacts.
-func (b *local) write(ctx context.Context, in formats.Input) error {
-	out, err := os.OpenRoot(b.dir)
-	if err != nil {
-		return err
+// begin makes what of the artifacts needs no root file system, while that is made.
+func (b *local) begin(ctx context.Context, in formats.Input, out *os.Root) error {
+	for _, f := range b.Formats {
+		if f.Begin == nil {
+			continue
+		}
+		if err := f.Begin(ctx, in, out); err != nil {
+			return fmt.Errorf("making %s: %w", f.Name, err)
+		}
 	}
-	defer out.Close()
-	if in.Old, err = os.OpenRoot(b.Out); err != nil {
-		return err
-	}
-	defer in.Old.Close()
+	return nil
+}
+
+// write makes the rest of the artifacts.
+func (b *local) write(ctx context.Context, in formats.Input, out *os.Root) error {
 	for _, f := range b.Formats {
 		if err := b.report.vertex("make "+f.Name, func() error { return f.Write(ctx, in, out) }); err != nil {
 			return fmt.Errorf("making %s: %w", f.Name, err)
@@ -204,9 +227,8 @@ func (b *local) whole(ctx context.Context) (tree.Tree, error) {
 	g, ctx := errgroup.WithContext(ctx)
 	for i := range b.steps {
 		g.Go(func() (err error) {
-			s := b.steps[i].Step
-			trees[i], err = assemble.Step(ctx, s, b.sources)
-			return b.at(s, err)
+			trees[i], err = b.step(ctx, b.steps[i].Step)
+			return err
 		})
 	}
 	if err := g.Wait(); err != nil {

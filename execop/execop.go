@@ -207,7 +207,7 @@ func (w *worker) artifacts(ctx context.Context) error {
 			return err
 		}
 		for _, f := range list {
-			if err := f.Write(ctx, in, w.out); err != nil {
+			if err := f.Make(ctx, in, w.out); err != nil {
 				return err
 			}
 		}

@@ -7,8 +7,9 @@ var All = []Format{
 		Doc:   "kernel, initrd and command line, to be loaded by a hypervisor or over the network",
 		Boots: "a loader",
 		Needs: Needs{Kernel: true, Initrd: true, Joined: true},
-		Files: suffixes("-kernel", "-initrd.img", "-cmdline"),
-		Write: kernelInitrd,
+		Files: looseNames,
+		Begin: kernelAlone,
+		Write: initrdAlone,
 	},
 	{
 		Name:  "tar-kernel-initrd",

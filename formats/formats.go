@@ -27,8 +27,24 @@ type Format struct {
 	Needs
 	// Files are the names of what is written, for the base name of a build.
 	Files func(base string) []string
-	// Write makes those files in out, and no others.
-	Write func(ctx context.Context, in Input, out *os.Root) error
+	// Begin, if it is set, makes those of the files in out that need nothing of the
+	// input but Base, Boot and Old.
+	Begin write
+	// Write makes the others, and no more.
+	Write write
+}
+
+// write makes files in out.
+type write = func(ctx context.Context, in Input, out *os.Root) error
+
+// Make makes all files of f in out.
+func (f *Format) Make(ctx context.Context, in Input, out *os.Root) error {
+	if f.Begin != nil {
+		if err := f.Begin(ctx, in, out); err != nil {
+			return err
+		}
+	}
+	return f.Write(ctx, in, out)
 }
 
 // Needs is what of an [Input] formats are made from.

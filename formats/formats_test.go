@@ -113,7 +113,7 @@ func written(t *testing.T, f Format, in Input) map[string]string {
 		t.Fatal(err)
 	}
 	defer root.Close()
-	if err := f.Write(t.Context(), in, root); err != nil {
+	if err := f.Make(t.Context(), in, root); err != nil {
 		t.Fatal(err)
 	}
 	entries, err := os.ReadDir(dir)
@@ -196,7 +196,7 @@ func TestKernelInitrd(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer root.Close()
-	if err := All[0].Write(t.Context(), in, root); err == nil || !strings.Contains(err.Error(), "ended 1 bytes early") {
+	if err := All[0].Make(t.Context(), in, root); err == nil || !strings.Contains(err.Error(), "ended 1 bytes early") {
 		t.Errorf("a segment that is too short: %v", err)
 	}
 }

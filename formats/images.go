@@ -21,9 +21,6 @@ import (
 	"github.com/lkx-os/lkx/internal/sparse"
 )
 
-// write is how a format writes its files.
-type write = func(context.Context, Input, *os.Root) error
-
 // wrapped writes a disk as the image that wrap makes of it. wrap is given an
 // identifier that is the disk's own.
 func wrapped(with firmware, suffix string, wrap func(disk *sparse.File, in Input, id [16]byte) (*sparse.File, error)) write {

@@ -11,25 +11,35 @@ import (
 	"github.com/lkx-os/lkx/tree"
 )
 
-// kernelInitrd writes what a boot loader is given.
-func kernelInitrd(_ context.Context, in Input, out *os.Root) error {
+// kernelAlone writes what a boot loader is given but the initrd.
+func kernelAlone(_ context.Context, in Input, out *os.Root) error {
 	l, err := load(in, nil)
 	if err != nil {
 		return err
 	}
-	if in.Joined == "" || l.ucode != nil {
-		return l.save(in, out)
-	}
-	names := suffixes("-kernel", "-initrd.img", "-cmdline")(in.Base)
-	if err := os.Rename(in.Joined, filepath.Join(out.Name(), names[1])); err != nil {
-		return err
-	}
+	names := looseNames(in.Base)
 	return errors.Join(in.save(out, names[0], l.kernel), in.save(out, names[2], text(l.cmdline)))
 }
 
+// initrdAlone writes the initrd.
+func initrdAlone(_ context.Context, in Input, out *os.Root) error {
+	l, err := load(in, nil)
+	if err != nil {
+		return err
+	}
+	name := looseNames(in.Base)[1]
+	if in.Joined != "" && l.ucode == nil {
+		return os.Rename(in.Joined, filepath.Join(out.Name(), name))
+	}
+	return in.save(out, name, l.wholeInitrd())
+}
+
+// looseNames are the names of kernel, initrd and command line as files.
+var looseNames = suffixes("-kernel", "-initrd.img", "-cmdline")
+
 // save writes what is loaded as files.
 func (l *loaded) save(in Input, out *os.Root) error {
-	names := suffixes("-kernel", "-initrd.img", "-cmdline")(in.Base)
+	names := looseNames(in.Base)
 	for i, f := range []*sparse.File{l.kernel, l.wholeInitrd(), text(l.cmdline)} {
 		if err := in.save(out, names[i], f); err != nil {
 			return err

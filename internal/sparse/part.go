@@ -54,8 +54,13 @@ func (p *filePart) Seek(off int64, whence int) (int64, error) {
 
 func (p *filePart) Close() error { return p.f.Close() }
 
-// copyTo copies the size bytes at skip to out, at off. The disk begins to write
-// them meanwhile, so that who waits for it afterwards waits less.
+// writeBack has the disk begin to write what is there, so that who waits for it
+// afterwards waits less. Not every file system can.
+func writeBack(f *os.File, off, size int64) {
+	_ = unix.SyncFileRange(int(f.Fd()), off, size, unix.SYNC_FILE_RANGE_WRITE)
+}
+
+// copyTo copies the size bytes at skip to out, at off.
 func (p *filePart) copyTo(out *os.File, off, skip, size int64) error {
 	if skip+size > p.size {
 		return fmt.Errorf("a source ended %d bytes early: %w", skip+size-p.size, io.ErrUnexpectedEOF)
@@ -65,7 +70,7 @@ func (p *filePart) copyTo(out *os.File, off, skip, size int64) error {
 		if err := copyRange(out, off+at, p.f, p.off+skip+at, n); err != nil {
 			return err
 		}
-		_ = unix.SyncFileRange(int(out.Fd()), off+at, n, unix.SYNC_FILE_RANGE_WRITE) // not every file system can
+		writeBack(out, off+at, n)
 	}
 	return nil
 }

@@ -128,6 +128,9 @@ func (f *File) Save(out *os.File) error {
 		if _, err := io.CopyBuffer(onlyWriter{out}, io.LimitReader(r, p.size), buf); err != nil {
 			return err
 		}
+		if p.size >= bufferSize {
+			writeBack(out, p.off, p.size)
+		}
 	}
 	return out.Truncate(f.size)
 }
