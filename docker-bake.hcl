@@ -39,7 +39,7 @@ target "lkx" {
 target "component" {
   name     = component
   matrix = { component = [
-    "bootblobs", "busybox", "containerd", "kernel", "redis", "runc",
+    "bootblobs", "busybox", "containerd", "kernel", "runc",
     "ca-certificates",
   ] }
   inherits = ["_common"]
@@ -70,13 +70,14 @@ target "sshd-debug" {
   tags = ["${REGISTRY}/sshd-debug:${VERSION}"]
 }
 
-# Components written in Go share one module.
+# Components of the same module, and those that take programs from packages
+# (collect.sh), have one build context.
 target "guest" {
   name       = guest
   matrix = { guest = [
     "hello", "init", "logwrite",
     "dhcpcd", "dm-crypt", "format", "ip", "metadata", "modprobe", "mount", "ntp", "poweroff", "swap", "sysctl",
-    "getty", "metrics", "nginx", "sshd",
+    "getty", "metrics", "nginx", "redis", "sshd",
   ] }
   inherits   = ["_common"]
   context    = "components"

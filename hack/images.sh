@@ -16,15 +16,12 @@ for name in GOPROXY GOSUMDB; do
   [ "$value" = "$(env -u "$name" GOENV=off go env "$name")" ] || args+=(--set "*.args.$name=$value")
 done
 
-all=(
-  lkx bootblobs busybox containerd hello init kernel kernel-generic logwrite redis runc
-  ca-certificates dhcpcd dm-crypt format ip metadata modprobe mount ntp poweroff swap sysctl
-  getty metrics nginx sshd sshd-debug
-)
+cd "$ROOT"
+mapfile -t all < <("$BIN/buildx" bake --file docker-bake.hcl --print --progress quiet | sed -n '/^  "target": {/,$ s/^    "\([^"]*\)": {.*/\1/p')
+[ ${#all[@]} -gt 0 ] || die "docker-bake.hcl names no images"
 targets=("$@")
 [ $# -gt 0 ] || targets=("${all[@]}")
 say "building images: ${targets[*]}"
-cd "$ROOT"
 # The images are pushed under the local registry's name; the daemon takes it as
 # a mirror of ghcr.io. Fixed times: the same sources give the same digests.
 REGISTRY=$addr/lkx-os VERSION=$VERSION "$BIN/buildx" bake --file docker-bake.hcl --progress "${LKX_PROGRESS:-auto}" \
