@@ -263,7 +263,7 @@ func (h *host) copy(ctx context.Context, f remotes.Fetcher, desc ocispec.Descrip
 	if _, err := seeker.Seek(p.size, io.SeekStart); err != nil {
 		return err
 	}
-	buf := make([]byte, 128<<10)
+	buf := make([]byte, min(128<<10, desc.Size-p.size))
 	for p.size < desc.Size {
 		n, err := body.Read(buf)
 		stall.Reset(patience)
