@@ -220,6 +220,11 @@ services:
     image: ghcr.io/lkx-os/dhcpcd:0.1
   - name: ntp
     image: ghcr.io/lkx-os/ntp:0.1
+    healthcheck: {exec: [/usr/bin/chronyc, waitsync, "1"], startPeriod: 60s}
+  - name: dated
+    image: ghcr.io/lkx-os/busybox:0.1
+    after: [ntp]
+    command: [echo, the clock is right]
 files:
   - path: etc/ip/lan
     contents: |
@@ -250,7 +255,7 @@ func TestNetwork(t *testing.T) {
 	before := time.Now().Add(off)
 	console := talk(t, e, []step{
 		{"[dhcpcd] " + lease, ""},
-		{"Selected source 10.0.2.2 (2.debian.pool.ntp.org)", monitor("set_link net off")}, // of the image's own configuration
+		{"[dated] the clock is right", monitor("set_link net off")},
 		{"[dhcpcd] dhcpcd: eth0: the link is down", monitor("set_link net on")},
 		{"[dhcpcd] " + lease, monitor("system_powerdown")},
 		{"lkx: powering off now", ""},
@@ -258,7 +263,7 @@ func TestNetwork(t *testing.T) {
 	t.Logf("the console:\n%s", console)
 	contains(t, console,
 		"[000-dhcpcd] "+lease, "[000-dhcpcd] dhcpcd: eth0: fec0::5054:ff:fe12:3456/64 gateway fe80::2",
-		"System clock wrong by 345", only.String(), "nameserver 10.0.2.3",
+		"System clock wrong by 345", "[ntp] ", "Selected source 10.0.2.2 (2.debian.pool.ntp.org)", only.String(), "nameserver 10.0.2.3",
 		"198.51.100.7 via 192.0.2.1 dev lan0 src 192.0.2.5", "table inet lkx {",
 		"[007-absent] dhcpcd: no network after 1s: eth7: there is no such interface",
 	)

@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"fmt"
+	"os"
 	"strconv"
 	"time"
 
@@ -19,14 +20,16 @@ import (
 const processType = "types.containerd.io/opencontainers/runtime-spec/1/Process"
 
 // exec runs a process in the container of that name and waits for its end. It
-// is killed when ctx is done, and an error unless its status is 0. What it says
-// goes nowhere.
-func (c *client) exec(ctx context.Context, name string, process []byte) error {
+// is killed when ctx is done, and an error unless its status is 0. Its errors go
+// to the FIFO stderr, its output nowhere: containerd's own nowhere cannot be
+// written to, and programs fail of that.
+func (c *client) exec(ctx context.Context, name string, process []byte, stderr string) error {
 	id := "check-" + strconv.FormatInt(time.Now().UnixNano(), 36)
 	defer c.removeExec(ctx, name, id)
 	there := c.there()
 	_, err := c.tasks.Exec(ctx, &tasks.ExecProcessRequest{
 		ContainerID: name, ExecID: id, Spec: &anypb.Any{TypeUrl: processType, Value: process},
+		Stdout: os.DevNull, Stderr: stderr,
 	})
 	if err != nil {
 		return fmt.Errorf("making a process in the container: %w", c.unmade(err, there))

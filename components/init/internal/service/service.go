@@ -198,7 +198,7 @@ func (s *service) watch(ctx context.Context, t taskState) (sick <-chan error, un
 		Exec: func(ctx context.Context, args []string) error {
 			process, err := s.Process(args)
 			if err == nil {
-				err = s.client.exec(ctx, s.Name, process)
+				err = s.client.exec(ctx, s.Name, process, s.stderr)
 			}
 			if err != nil {
 				return fmt.Errorf("%s: %w", args[0], err)

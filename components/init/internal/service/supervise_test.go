@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"net"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -26,7 +27,7 @@ func (f fakeTasks) Exec(_ context.Context, r *tasks.ExecProcessRequest) (*emptyp
 	if t, ok := f.tasks[r.ContainerID]; !ok || t.state != task.Status_RUNNING {
 		return nil, errNone
 	}
-	if r.Spec.TypeUrl != processType || r.Terminal || r.Stdin+r.Stdout+r.Stderr != "" {
+	if r.Spec.TypeUrl != processType || r.Terminal || r.Stdin != "" || r.Stdout != "/dev/null" || filepath.Base(r.Stderr) != "stderr" {
 		return nil, status.Errorf(codes.InvalidArgument, "%v", r)
 	}
 	f.ran = append(f.ran, string(r.Spec.Value))
