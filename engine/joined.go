@@ -26,9 +26,8 @@ type joined struct {
 // file of their own, or if they all are in the cache: then the file may be there,
 // too.
 func (b *local) joined() (*joined, error) {
-	asIs := func(f formats.Format) bool { return f.Joined }
 	ucode := func(c plan.Copy) bool { return c.Dest == plan.UcodePath }
-	if !slices.ContainsFunc(b.Formats, asIs) || b.plan.Boot == nil || slices.ContainsFunc(b.plan.Boot.Copies, ucode) {
+	if !formats.NeedsOf(b.Formats, b.root).Joined || b.plan.Boot == nil || slices.ContainsFunc(b.plan.Boot.Copies, ucode) {
 		return nil, nil
 	}
 	for i := range b.steps {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/lkx-os/lkx/formats"
@@ -51,7 +52,18 @@ func TestJoinedOrNot(t *testing.T) {
 			b := newBench(t)
 			b.images.put(t, "kernel", "kernel=the kernel", "ucode.cpio=microcode")
 			b.format = "kernel+initrd,tar-kernel-initrd"
+			cache := b.Cache
+			var joined atomic.Bool
+			b.Cache = racing{cache, func() {
+				if all, _ := filepath.Glob(filepath.Join(b.dir, "out", ".lkx-*", ".initrd")); all != nil {
+					joined.Store(true)
+				}
+			}}
 			made := b.mustBuild(yml)
+			b.Cache = cache
+			if joined.Load() != (name == "plain") {
+				t.Errorf("segments are joined while others are made: %v", joined.Load())
+			}
 			if err := os.RemoveAll(filepath.Join(b.dir, "out")); err != nil {
 				t.Fatal(err)
 			}

@@ -97,7 +97,7 @@ func NeedsOf(list []Format, root string) Needs {
 				n.Disks = append(n.Disks, kind)
 			}
 		}
-		n.Initrd = n.Initrd || f.Initrd
+		n.Initrd, n.Joined = n.Initrd || f.Initrd, n.Joined || f.Joined
 	}
 	slices.Sort(n.Disks)
 	return n

@@ -2,7 +2,6 @@ package formats
 
 import (
 	"context"
-	"errors"
 	"os"
 	"path/filepath"
 
@@ -17,8 +16,7 @@ func kernelAlone(_ context.Context, in Input, out *os.Root) error {
 	if err != nil {
 		return err
 	}
-	names := looseNames(in.Base)
-	return errors.Join(in.save(out, names[0], l.kernel), in.save(out, names[2], text(l.cmdline)))
+	return l.saveKernel(in, out)
 }
 
 // initrdAlone writes the initrd.
@@ -37,15 +35,21 @@ func initrdAlone(_ context.Context, in Input, out *os.Root) error {
 // looseNames are the names of kernel, initrd and command line as files.
 var looseNames = suffixes("-kernel", "-initrd.img", "-cmdline")
 
+// saveKernel writes kernel and command line as files.
+func (l *loaded) saveKernel(in Input, out *os.Root) error {
+	names := looseNames(in.Base)
+	if err := in.save(out, names[0], l.kernel); err != nil {
+		return err
+	}
+	return in.save(out, names[2], text(l.cmdline))
+}
+
 // save writes what is loaded as files.
 func (l *loaded) save(in Input, out *os.Root) error {
-	names := looseNames(in.Base)
-	for i, f := range []*sparse.File{l.kernel, l.wholeInitrd(), text(l.cmdline)} {
-		if err := in.save(out, names[i], f); err != nil {
-			return err
-		}
+	if err := l.saveKernel(in, out); err != nil {
+		return err
 	}
-	return nil
+	return in.save(out, looseNames(in.Base)[1], l.wholeInitrd())
 }
 
 // kernelRoot writes a root file system of the type kind, and what finds it. For
