@@ -193,7 +193,7 @@ func talk(t *testing.T, e env, steps []step, args ...string) string {
 		if err == nil && len(c.steps) == 0 {
 			return strings.ReplaceAll(c.shown.String(), "\r", "")
 		}
-		if !strings.Contains(c.shown.String(), "rcu_preempt kthread starved") {
+		if !stalled(c.shown.String()) {
 			t.Fatalf("lkx run: %v; %d steps left\n%s", err, len(c.steps), &c.shown)
 		}
 		t.Logf("once more, the emulator stalled:\n%s", &c.shown)

@@ -362,7 +362,7 @@ func startGuest(t *testing.T, e env, ready string, args ...string) *console {
 			t.Fatal(err)
 		}
 		go func() { c.done <- c.cmd.Wait() }()
-		if c.await(ready, "rcu_preempt kthread starved") {
+		if c.await(ready, true) {
 			return c
 		}
 		t.Logf("once more, the emulator stalled:\n%s", c.shows())
@@ -374,8 +374,8 @@ func startGuest(t *testing.T, e env, ready string, args ...string) *console {
 }
 
 // await waits for want behind what was expected before; false if the guest
-// shows otherwise.
-func (c *console) await(want, otherwise string) bool {
+// stalled, where that may be.
+func (c *console) await(want string, stall bool) bool {
 	c.t.Helper()
 	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		text := c.shows()
@@ -383,7 +383,8 @@ func (c *console) await(want, otherwise string) bool {
 			c.seen += i + len(want)
 			return true
 		}
-		if otherwise != "" && strings.Contains(text, otherwise) {
+		late := time.Now().After(end)
+		if stall && (text != "" || late) && stalled(text) {
 			return false
 		}
 		select {
@@ -391,7 +392,7 @@ func (c *console) await(want, otherwise string) bool {
 			c.t.Fatalf("the guest ended (%v) before it showed %q:\n%s", err, want, text)
 		default:
 		}
-		if time.Now().After(end) {
+		if late {
 			c.t.Fatalf("no %q on the console:\n%s", want, text)
 		}
 	}
@@ -402,13 +403,13 @@ func (c *console) has(want string) {
 	c.t.Helper()
 	seen := c.seen
 	c.seen = 0
-	c.await(want, "")
+	c.await(want, false)
 	c.seen = seen
 }
 
 func (c *console) expect(want string) {
 	c.t.Helper()
-	c.await(want, "")
+	c.await(want, false)
 }
 
 // say types at the console.
