@@ -22,6 +22,7 @@ var arrows = []struct{ pkg, may string }{
 	{"internal/judge", ""},
 	{"internal/sparse", ""},
 	{"internal/slots", ""},
+	{"internal/program", ""},
 	{"internal/schemagen", ""},
 	{"internal/sizes", ""},
 	{"tree", ""},
@@ -36,13 +37,13 @@ var arrows = []struct{ pkg, may string }{
 	{"assemble", "plan tree"},
 	{"store", "assemble internal/slots plan"},
 	{"formats", "exporters/* internal/sparse tree"},
-	{"execop", "assemble formats plan tree"},
+	{"execop", "assemble formats internal/program plan tree"},
 	{"frontend", "formats internal/source llbgen manifest plan"},
 	{"engine", "assemble formats frontend internal/slots internal/source internal/sparse manifest plan store tree"},
 	{"cmd/frontend", "execop frontend plan"},
 	{"bench", ""},
 	{"e2e", ""},
-	{"cmd/lkx", "engine execop formats internal/source manifest plan runner runner/* store"},
+	{"cmd/lkx", "engine execop formats internal/program internal/source manifest plan runner runner/* store"},
 }
 
 // daemonFree is what must build and run without BuildKit.

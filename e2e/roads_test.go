@@ -1,12 +1,15 @@
 package e2e
 
 import (
+	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -191,6 +194,32 @@ func TestOnlyChangedSegment(t *testing.T) {
 	check(build(string(text), "--no-cache-filter", "services[0]"), "segment services/hello", "make os")
 	check(build(string(text)))
 	check(build(strings.Replace(string(text), "quiet", "quiet lkx.x=1", 1), "--no-cache-filter", "artifacts"), "make os")
+}
+
+// TestOnlyChangedBlocks makes a squashfs again of which one service changed: what
+// else is in it is not compressed again, and the bytes are the right ones.
+func TestOnlyChangedBlocks(t *testing.T) {
+	e := setup(t)
+	text, changed := minimal(t)
+	once := fmt.Sprintf("files: [{path: etc/once, contents: %q}]\n", time.Now()) // BuildKit has not made this one
+	text, changed = text+once, changed+once
+	build := func(manifest string, args ...string) string {
+		args = append(args, "--progress", "plain", "--build-arg", "FORMAT=kernel+squashfs")
+		return ok(t, "docker", buildx(manifest, args...)...)
+	}
+	build(write(t, "os.yml", text), "--output", "type=cacheonly")
+	there, here := t.TempDir(), t.TempDir()
+	manifest := write(t, "os.yml", changed)
+	out := build(manifest, "--output", "type=local,dest="+there)
+	known, err1 := strconv.Atoi(group(t, out, `(\d+) of \d+ blocks were compressed before`))
+	all, err2 := strconv.Atoi(group(t, out, `\d+ of (\d+) blocks were compressed before`))
+	if err := errors.Join(err1, err2); err != nil || known < all*9/10 {
+		t.Errorf("%d of %d blocks were known, want most (%v)", known, all, err)
+	}
+	ok(t, e.lkx, "build", "--progress", "quiet", "-f", "kernel+squashfs", "--store", t.TempDir(), "--layout", e.images, "-o", here, manifest)
+	if d := cmp.Diff(sums(t, here), sums(t, there)); d != "" {
+		t.Errorf("with the known blocks the bytes are others:\n%s", d)
+	}
 }
 
 // TestOnlyChangedSegmentHere is the same without a daemon, and with a build that is

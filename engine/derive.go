@@ -124,7 +124,7 @@ func (b *local) disk(ctx context.Context, kind string, from []string) (*store.De
 		return nil, err
 	}
 	title := "root file system: " + kind
-	var made *blocks
+	var made *formats.KnownBlocks
 	d, err := b.derive(ctx, title, kindRoot, key, func(w *store.Draft) error {
 		t, err := b.whole(ctx)
 		if err != nil {

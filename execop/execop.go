@@ -5,6 +5,7 @@ package execop
 import (
 	"bufio"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/lkx-os/lkx/assemble"
 	"github.com/lkx-os/lkx/formats"
+	"github.com/lkx-os/lkx/internal/program"
 	"github.com/lkx-os/lkx/plan"
 	"github.com/lkx-os/lkx/tree"
 )
@@ -23,6 +25,10 @@ func Run(ctx context.Context) error {
 	text, err := os.ReadFile(filepath.Join(plan.JobDir, plan.JobFile))
 	if err != nil {
 		return fmt.Errorf("reading the work order: %w", err)
+	}
+	id, err := program.ID()
+	if err != nil {
+		return fmt.Errorf("reading this program: %w", err)
 	}
 	var j plan.Job
 	if err := json.Unmarshal(text, &j); err != nil {
@@ -45,7 +51,7 @@ func Run(ctx context.Context) error {
 	for i, b := range j.Blobs() {
 		blobs[b.Digest] = filepath.Join(plan.BlobDir(i), plan.BlobFile)
 	}
-	w := &worker{job: &j, out: out, sources: assemble.Sources{Images: images, Files: os.DirFS(plan.ContextDir), Blobs: blobs}}
+	w := &worker{job: &j, name: fmt.Sprintf("%x", sha256.Sum256(text)), kept: kept{plan.BlocksDir, id}, out: out, sources: assemble.Sources{Images: images, Files: os.DirFS(plan.ContextDir), Blobs: blobs}}
 	switch j.Make {
 	case plan.JobSegment:
 		return w.segment(ctx)
@@ -63,6 +69,8 @@ func Run(ctx context.Context) error {
 
 type worker struct {
 	job     *plan.Job
+	name    string // of the job among others
+	kept    kept
 	sources assemble.Sources
 	out     *os.Root
 }
@@ -116,13 +124,25 @@ func (w *worker) disk(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	known, err := w.kept.blocks()
+	if err != nil {
+		return err
+	}
+	defer known.Close()
 	f, err := w.out.Create(plan.DiskFile)
 	if err != nil {
 		return err
 	}
-	if err := formats.WriteRoot(f, t, formats.RootOptions{Kind: w.job.Disk, Compression: w.job.Compression, Epoch: w.job.Epoch}); err != nil {
+	o := formats.RootOptions{Kind: w.job.Disk, Compression: w.job.Compression, Epoch: w.job.Epoch, Blocks: known}
+	if err := formats.WriteRoot(f, t, o); err != nil {
 		f.Close()
 		return err
+	}
+	if n, all := known.Reused(); all > 0 {
+		fmt.Fprintf(os.Stderr, "%d of %d blocks were compressed before\n", n, all)
+	}
+	if err := w.kept.keep(f, known, w.name); err != nil {
+		fmt.Fprintln(os.Stderr, "lkx: warning:", err)
 	}
 	return f.Close()
 }

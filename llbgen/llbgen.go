@@ -70,7 +70,8 @@ func Export(p *plan.Plan, a Artifacts, o Options) llb.State {
 // and the small initrd that finds it.
 func disk(p *plan.Plan, kind string, o Options) llb.State {
 	job := &plan.Job{Make: plan.JobDisk, Disk: kind, Epoch: o.Epoch, Compression: o.Compression, Steps: anonymized(p.Steps)}
-	return o.exec(job, "root file system: "+kind, nil)
+	blocks := llb.AddMount(plan.BlocksDir, llb.Scratch(), llb.AsPersistentCacheDir("lkx-blocks", llb.CacheMountShared))
+	return o.exec(job, "root file system: "+kind, nil, blocks)
 }
 
 // Segment is the graph whose result holds the segment of s.

@@ -41,6 +41,7 @@ const (
 	OutDir      = "/out"       // mount point of the result
 	ContextDir  = "/context"   // mount point of the build context
 	TurnsDir    = "/turns"     // mount point of a directory that all exec ops of a builder share
+	BlocksDir   = "/blocks"    // mount point of another one: what compressed blocks of root file systems are kept in
 	SegmentFile = "segment"    // in OutDir, and in each segment's mount
 	DiskFile    = "root"       // in OutDir, and in the mount of each root file system
 	BlobFile    = "blob"       // in each blob's mount

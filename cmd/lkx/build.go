@@ -17,6 +17,7 @@ import (
 
 	"github.com/lkx-os/lkx/engine"
 	"github.com/lkx-os/lkx/formats"
+	"github.com/lkx-os/lkx/internal/program"
 	"github.com/lkx-os/lkx/internal/source"
 	"github.com/lkx-os/lkx/store"
 )
@@ -144,7 +145,7 @@ func (f *buildFlags) make(ctx context.Context, req engine.Request, show *display
 		return nil, err
 	}
 	defer s.Close()
-	id, err := program()
+	id, err := program.ID()
 	if err != nil {
 		return nil, fmt.Errorf("reading this program: %w", err)
 	}

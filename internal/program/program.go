@@ -1,4 +1,5 @@
-package main
+// Package program tells the program that runs from every other.
+package program
 
 import (
 	"crypto/sha256"
@@ -8,9 +9,9 @@ import (
 	"os"
 )
 
-// program tells this build of lkx from every other: the identifier that Go's
-// linker gave it, or else the digest of the file.
-func program() (string, error) {
+// ID is that of this build: the identifier that Go's linker gave it, or else the
+// digest of the file, in hex.
+func ID() (string, error) {
 	name, err := os.Executable()
 	if err != nil {
 		return "", err
