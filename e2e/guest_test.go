@@ -139,6 +139,9 @@ func TestOnbootFails(t *testing.T) {
 		// The power button works although the boot has stopped.
 		console := guest(t, e, "--expect", "lkx.onboot=continue", filepath.Join(out, "fail"))
 		contains(t, console, "000-breaks failed; the boot stops here", "powering off now")
+		// A kernel that panics before it has any driver is not waited for.
+		console = fails(t, e.lkx, "run", "--timeout", "60s", "--expect", "nothing", "--append", "rdinit=/none", filepath.Join(out, "fail"))
+		contains(t, console, "Unable to mount root fs", "the console never showed \"nothing\": the guest's kernel panicked")
 	})
 }
 

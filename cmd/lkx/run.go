@@ -75,7 +75,7 @@ pressed, and the exit code is 0 if the guest then powers off.`,
 	c.Flags().StringArrayVar(&f.disks, "disk", nil, "attach the disk image `FILE[,ro][,format=F]` (repeatable)")
 	c.Flags().StringVar(&f.data, "data", "", "attach `FILE` read-only, as a disk with the serial number lkx-data")
 	c.Flags().StringArrayVarP(&f.publish, "publish", "p", nil, "reach a port of the guest here: `[ADDR:]HOST:GUEST[/udp]` (repeatable)")
-	c.Flags().StringVar(&f.expect, "expect", "", "power off when the console shows `TEXT`, and fail if it never does")
+	c.Flags().StringVar(&f.expect, "expect", "", "power off when the console shows `TEXT`, and fail if it never does or the kernel panics")
 	c.Flags().DurationVar(&f.timeout, "timeout", 0, "fail if the guest is not off after this `TIME`; 0 waits for ever")
 	return c
 }
@@ -102,8 +102,13 @@ func (f *runFlags) run(ctx context.Context, prefix string, stdin io.Reader, stdo
 	}
 	seen := make(chan struct{})
 	m.PowerDown, m.NoReboot = seen, true
-	w := &watch{w: stdout, want: []byte(f.expect), seen: sync.OnceFunc(func() { close(seen) })}
-	err = q.Run(ctx, m, nil, w)
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	stdout = &watch{w: stdout, want: []byte(panicked), seen: sync.OnceFunc(func() {
+		time.AfterFunc(panicTime, func() { fail(errors.New("the guest's kernel panicked")) })
+	})}
+	stdout = &watch{w: stdout, want: []byte(f.expect), seen: sync.OnceFunc(func() { close(seen) })}
+	err = q.Run(ctx, m, nil, stdout)
 	select {
 	case <-seen:
 		if err != nil {
@@ -273,6 +278,14 @@ func parsePort(s string) (runner.Port, error) {
 	p.Host, p.Guest = uint16(hostPort), uint16(guestPort)
 	return p, nil
 }
+
+// panicked is what a kernel says that panics. It then waits for ever, and has told
+// QEMU of it only if it had loaded the driver for that; panicTime is for the rest of
+// what it says.
+const (
+	panicked  = "Kernel panic - not syncing: "
+	panicTime = 2 * time.Second
+)
 
 // watch passes a console on, and tells when it shows a text.
 type watch struct {
