@@ -17,6 +17,9 @@ import (
 // recentRoots is how many root file systems a builder keeps for their blocks.
 const recentRoots = 4
 
+// maxIndex is what an index can have, in bytes: that of a root file system of 190 GB.
+const maxIndex = 64 << 20
+
 // kept is a directory that all exec ops of a builder share, with the root file
 // systems that were made last: ID-JOB is one, an index of its blocks, and the
 // index's length in 8 bytes, big endian. ID is that of the program that made it:
@@ -34,11 +37,16 @@ func (k kept) blocks() (*formats.KnownBlocks, error) {
 		if !strings.HasPrefix(name, k.id+"-") {
 			continue
 		}
-		if f, err := os.Open(filepath.Join(k.dir, name)); err == nil {
-			if index, err := readIndex(f); err != nil || known.Add(f, index) != nil {
-				f.Close()
-			}
+		f, err := os.Open(filepath.Join(k.dir, name))
+		if err != nil {
+			continue
 		}
+		index, err := readIndex(f)
+		if err != nil {
+			f.Close()
+			continue
+		}
+		_ = known.Add(f, index) // which closes it
 	}
 	return known, nil
 }
@@ -49,7 +57,7 @@ func (k kept) recent() []string {
 	made := map[string]int64{}
 	var names []string
 	for _, e := range entries {
-		if info, err := e.Info(); err == nil {
+		if info, err := e.Info(); err == nil && info.Mode().IsRegular() {
 			names, made[e.Name()] = append(names, e.Name()), info.ModTime().UnixNano()
 		}
 	}
@@ -67,7 +75,7 @@ func readIndex(f *os.File) ([]byte, error) {
 	if err := binary.Read(f, binary.BigEndian, &size); err != nil {
 		return nil, err
 	}
-	if size < 0 || size > end {
+	if size < 0 || size > min(end, maxIndex) {
 		return nil, errors.New("there is no index")
 	}
 	index := make([]byte, size)
