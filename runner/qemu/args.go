@@ -78,10 +78,11 @@ func arguments(m runner.Machine, accel string) ([]string, error) {
 
 // cmdline is the command line of m's kernel. As it starts, a kernel for x86 counts
 // ticks of the timer for a moment, and panics if too few come: on a busy host an
-// emulator is late with them. It is told not to, as KVM tells it.
+// emulator is late with them. It is told not to, as KVM tells it. A unified kernel
+// image brings its own command line, which any other would replace.
 func cmdline(m runner.Machine, accel string) string {
-	if m.Arch == "amd64" && accel == "tcg" {
-		return strings.TrimSpace("no_timer_check " + m.Cmdline) // first: what follows "--" is for the init
+	if m.Arch == "amd64" && accel == "tcg" && m.Cmdline != "" {
+		return "no_timer_check " + m.Cmdline // first: what follows "--" is for the init
 	}
 	return m.Cmdline
 }

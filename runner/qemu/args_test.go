@@ -38,6 +38,7 @@ func TestArguments(t *testing.T) {
 	}{
 		"amd64": {runner.Machine{Arch: "amd64", Kernel: "os-kernel", Initrd: "os-initrd.img", Cmdline: "console=ttyS0 quiet"}, "tcg"},
 		"arm64": {runner.Machine{Arch: "arm64", Kernel: "os-kernel", Initrd: "os-initrd.img", Cmdline: "console=ttyAMA0"}, "tcg"},
+		"uki":   {runner.Machine{Arch: "amd64", Kernel: "os.efi"}, "tcg"},
 		"kvm":   {runner.Machine{Arch: "arm64", CPUs: 4, Memory: 3 << 30, NoReboot: true}, "kvm"},
 		"cd":    {runner.Machine{Arch: "amd64", Disks: []runner.Disk{{Path: "/d/os.iso", Format: "raw", CD: true}}}, "tcg"},
 		"devices": {runner.Machine{
