@@ -11,10 +11,6 @@ import (
 	"github.com/lkx-os/lkx/store"
 )
 
-// recentRoots is how many root file systems are searched for blocks: those of the
-// systems that are worked on.
-const recentRoots = 4
-
 // An index of a root file system's blocks is a derived file of its own: a line of
 // JSON, and then what [formats.KnownBlocks] has written.
 type blockIndex struct {
@@ -26,7 +22,7 @@ type blockIndex struct {
 // there to save time.
 func (b *local) recentBlocks() *formats.KnownBlocks {
 	out := &formats.KnownBlocks{}
-	for _, key := range b.Cache.Recent(kindBlocks, recentRoots) {
+	for _, key := range b.Cache.Recent(kindBlocks, formats.RecentRoots) {
 		if index, err := b.Cache.Lookup(kindBlocks, key); err == nil && index != nil {
 			if text, err := os.ReadFile(index.Path); err == nil {
 				b.addBlocks(out, text[:min(index.Size, int64(len(text)))])

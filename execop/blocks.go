@@ -14,9 +14,6 @@ import (
 	"github.com/lkx-os/lkx/formats"
 )
 
-// recentRoots is how many root file systems a builder keeps for their blocks.
-const recentRoots = 4
-
 // maxIndex is what an index can have, in bytes: that of a root file system of 190 GB.
 const maxIndex = 64 << 20
 
@@ -90,8 +87,8 @@ func (k kept) keep(root *os.File, known *formats.KnownBlocks, job string) error 
 	if len(index) == 0 {
 		return nil
 	}
-	if old := k.recent(); len(old) >= recentRoots {
-		for _, name := range old[recentRoots-1:] {
+	if old := k.recent(); len(old) >= formats.RecentRoots {
+		for _, name := range old[formats.RecentRoots-1:] {
 			_ = os.Remove(filepath.Join(k.dir, name))
 		}
 	}

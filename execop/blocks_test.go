@@ -44,7 +44,7 @@ func TestKept(t *testing.T) {
 func TestKeptFew(t *testing.T) {
 	k := kept{t.TempDir(), "id"}
 	old := time.Now().Add(-time.Hour)
-	for i := range recentRoots + 2 {
+	for i := range formats.RecentRoots + 2 {
 		makeRoot(t, k, fmt.Sprint(i), strings.Repeat(fmt.Sprint(i), 200_000))
 		at := old.Add(time.Duration(i) * time.Minute)
 		if err := os.Chtimes(filepath.Join(k.dir, fmt.Sprintf("id-%d", i)), at, at); err != nil {

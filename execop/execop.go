@@ -26,10 +26,6 @@ func Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("reading the work order: %w", err)
 	}
-	id, err := program.ID()
-	if err != nil {
-		return fmt.Errorf("reading this program: %w", err)
-	}
 	var j plan.Job
 	if err := json.Unmarshal(text, &j); err != nil {
 		return fmt.Errorf("reading the work order: %w", err)
@@ -51,7 +47,7 @@ func Run(ctx context.Context) error {
 	for i, b := range j.Blobs() {
 		blobs[b.Digest] = filepath.Join(plan.BlobDir(i), plan.BlobFile)
 	}
-	w := &worker{job: &j, name: fmt.Sprintf("%x", sha256.Sum256(text)), kept: kept{plan.BlocksDir, id}, out: out, sources: assemble.Sources{Images: images, Files: os.DirFS(plan.ContextDir), Blobs: blobs}}
+	w := &worker{job: &j, out: out, sources: assemble.Sources{Images: images, Files: os.DirFS(plan.ContextDir), Blobs: blobs}}
 	switch j.Make {
 	case plan.JobSegment:
 		return w.segment(ctx)
@@ -60,7 +56,7 @@ func Run(ctx context.Context) error {
 	case plan.JobRootDirs:
 		return w.rootdirs(ctx)
 	case plan.JobDisk:
-		return w.disk(ctx)
+		return w.disk(ctx, fmt.Sprintf("%x", sha256.Sum256(text)))
 	case plan.JobArtifacts:
 		return w.artifacts(ctx)
 	}
@@ -69,8 +65,6 @@ func Run(ctx context.Context) error {
 
 type worker struct {
 	job     *plan.Job
-	name    string // of the job among others
-	kept    kept
 	sources assemble.Sources
 	out     *os.Root
 }
@@ -119,12 +113,18 @@ func (w *worker) rootfs(ctx context.Context) error {
 	return tree.Extract(t, w.out, w.job.Epoch)
 }
 
-func (w *worker) disk(ctx context.Context) error {
+// disk makes a root file system for a disk, and keeps its blocks as those of job.
+func (w *worker) disk(ctx context.Context, job string) error {
 	t, err := w.tree(ctx, w.job.Steps...)
 	if err != nil {
 		return err
 	}
-	known, err := w.kept.blocks()
+	id, err := program.ID()
+	if err != nil {
+		return fmt.Errorf("reading this program: %w", err)
+	}
+	k := kept{plan.BlocksDir, id}
+	known, err := k.blocks()
 	if err != nil {
 		return err
 	}
@@ -141,7 +141,7 @@ func (w *worker) disk(ctx context.Context) error {
 	if n, all := known.Reused(); all > 0 {
 		fmt.Fprintf(os.Stderr, "%d of %d blocks were compressed before\n", n, all)
 	}
-	if err := w.kept.keep(f, known, w.name); err != nil {
+	if err := k.keep(f, known, job); err != nil {
 		fmt.Fprintln(os.Stderr, "lkx: warning:", err)
 	}
 	return f.Close()

@@ -9,10 +9,13 @@ import (
 	"sync/atomic"
 
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/lkx-os/lkx/exporters/squashfs"
 )
 
-// maxBlock is the largest that a block of a squashfs can be, in bytes.
-const maxBlock = 1 << 20
+// RecentRoots is how many root file systems are searched for blocks: those of the
+// systems that are worked on.
+const RecentRoots = 4
 
 // KnownBlocks are the compressed blocks of root file systems that were made
 // before, and a list of those of the one that is being made. It implements
@@ -43,7 +46,7 @@ type blockRecord struct {
 // write to the files, too.
 func (k *KnownBlocks) Distrust() error {
 	var err error
-	k.check, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxMemory(maxBlock))
+	k.check, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxMemory(squashfs.MaxBlockSize))
 	return err
 }
 
@@ -73,7 +76,7 @@ func (k *KnownBlocks) Add(root *os.File, index []byte) error {
 // Find implements [Blocks].
 func (k *KnownBlocks) Find(dst []byte, sum [sha256.Size]byte) ([]byte, bool) {
 	b, ok := k.known[sum]
-	if !ok || b.size > maxBlock {
+	if !ok || b.size > squashfs.MaxBlockSize {
 		return nil, false
 	}
 	n := len(dst)

@@ -3,8 +3,12 @@ package runner
 
 import (
 	"context"
+	"errors"
 	"io"
 )
+
+// ErrPanicked is the end of a guest whose kernel panicked.
+var ErrPanicked = errors.New("the guest's kernel panicked")
 
 // Machine is what to boot.
 type Machine struct {

@@ -105,7 +105,7 @@ func (f *runFlags) run(ctx context.Context, prefix string, stdin io.Reader, stdo
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	stdout = &watch{w: stdout, want: []byte(panicked), seen: sync.OnceFunc(func() {
-		time.AfterFunc(panicTime, func() { fail(errors.New("the guest's kernel panicked")) })
+		time.AfterFunc(panicTime, func() { fail(runner.ErrPanicked) })
 	})}
 	stdout = &watch{w: stdout, want: []byte(f.expect), seen: sync.OnceFunc(func() { close(seen) })}
 	err = q.Run(ctx, m, nil, stdout)

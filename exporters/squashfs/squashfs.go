@@ -47,6 +47,9 @@ type Blocks interface {
 	Made(sum [sha256.Size]byte, start int64, size int)
 }
 
+// MaxBlockSize is the largest that a block can be, in bytes ("The Superblock").
+const MaxBlockSize = 1 << 20
+
 const (
 	magic      = "hsqs"
 	superSize  = 96
@@ -72,7 +75,7 @@ func Write(out io.WriteSeeker, t tree.Tree, o Options) error {
 	if o.Epoch < 0 || o.Epoch > math.MaxUint32 {
 		return fmt.Errorf("the time %d cannot be that of a squashfs", o.Epoch)
 	}
-	if size < 1<<12 || size > 1<<20 || bits.OnesCount(uint(size)) != 1 {
+	if size < 1<<12 || size > MaxBlockSize || bits.OnesCount(uint(size)) != 1 {
 		return fmt.Errorf("a squashfs cannot have blocks of %d bytes", size)
 	}
 	h, err := read(t)

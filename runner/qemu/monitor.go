@@ -8,6 +8,8 @@ import (
 	"os"
 	"sync"
 	"syscall"
+
+	"github.com/lkx-os/lkx/runner"
 )
 
 // monitorFD is QEMU's end of the control connection: the first file that it
@@ -34,7 +36,7 @@ type ending struct {
 func (e ending) fault() error {
 	switch {
 	case e.panicked || e.reason == "guest-panic":
-		return errors.New("the guest's kernel panicked")
+		return runner.ErrPanicked
 	case e.reason == "guest-reset":
 		return errors.New("the guest restarted")
 	case e.reason == "host-signal":
